@@ -1,0 +1,367 @@
+//! The core's testimony: every decision worth knowing, as ids and numbers.
+//!
+//! The runtime turns these into log lines, metrics and client-visible counts; the simulator's expectations and oracles
+//! read the very same stream. An observation says what was decided, never how the code got there.
+
+use minicbor::{Decode, Encode};
+
+use crate::fault::FaultCode;
+use crate::id::{Attempt, DcEpoch, DcId, GateEpoch, JobId, NodeId, RunId, Term, WorkflowIx};
+use crate::jobs::{JobStatus, Outcome, WorkflowStatus};
+use crate::swim::MemberStatus;
+use crate::wire::Malformed;
+
+/// One decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+pub enum Observation {
+    // ---- node ----
+    /// The node may act: synced, lease held (gates, managers); registered (workers).
+    #[n(0)]
+    Active,
+    /// The node may not act as an owner: its lease ran out, or no manager is reachable (workers).
+    #[n(1)]
+    Isolated,
+    /// The node finishes its work and takes no more.
+    #[n(2)]
+    Draining,
+    /// Received bytes were no message.
+    #[n(3)]
+    Malformed(#[n(0)] Malformed),
+    /// A request was refused.
+    #[n(4)]
+    Refused(#[n(0)] FaultCode),
+    /// A message was old, repeated or for nobody, and changed nothing.
+    #[n(5)]
+    Ignored(#[n(0)] Stale),
+    /// A durable write failed; the node ends.
+    #[n(6)]
+    StoreFailed,
+
+    // ---- membership ----
+    /// A member's status changed in this node's view.
+    #[n(20)]
+    Member {
+        /// The member.
+        #[n(0)]
+        node: NodeId,
+        /// Its new status.
+        #[n(1)]
+        status: MemberStatus,
+    },
+    /// The node refuted a rumour about itself.
+    #[n(21)]
+    Refuted,
+
+    // ---- log ----
+    /// This node became the leader of its tier's log. Only a belief until it commits.
+    #[n(40)]
+    BecameLeader(#[n(0)] Term),
+    /// This node stopped leading its tier's log.
+    #[n(41)]
+    LostLeadership(#[n(0)] Term),
+    /// A node's lease ended by log entry.
+    #[n(42)]
+    LeaseEnded(#[n(0)] NodeId),
+    /// The digest of the applied state at a log index, for comparison between replicas.
+    #[n(43)]
+    StateDigest {
+        /// The index.
+        #[n(0)]
+        index: u64,
+        /// The digest.
+        #[n(1)]
+        digest: u64,
+    },
+    /// The state was replaced by a leader's snapshot up to this index.
+    #[n(44)]
+    SnapshotInstalled(#[n(0)] u64),
+    /// A replica's digest differs from the leader's at the same index: a fault.
+    #[n(45)]
+    StateDiverged(#[n(0)] u64),
+
+    // ---- gate ----
+    /// A job is in the gates' log.
+    #[n(60)]
+    JobAccepted(#[n(0)] JobId),
+    /// A job's status changed at its owner.
+    #[n(61)]
+    JobStatus {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The new status.
+        #[n(1)]
+        status: JobStatus,
+    },
+    /// A job's owner, by log entry, as applied at this gate.
+    #[n(62)]
+    JobOwner {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The fence.
+        #[n(1)]
+        gate_epoch: GateEpoch,
+        /// The owner.
+        #[n(2)]
+        owner: NodeId,
+    },
+    /// A datacenter was asked to run a job.
+    #[n(63)]
+    Dispatched {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The datacenter.
+        #[n(1)]
+        dc: DcId,
+    },
+    /// A datacenter has the job in its log.
+    #[n(64)]
+    DcAccepted {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The datacenter.
+        #[n(1)]
+        dc: DcId,
+        /// The datacenter owner's fence.
+        #[n(2)]
+        dc_epoch: DcEpoch,
+    },
+    /// A target was replaced by a fallback, or given up.
+    #[n(65)]
+    TargetReplaced {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The datacenter that was given up.
+        #[n(1)]
+        dc: DcId,
+    },
+    /// A datacenter's final is in the gates' log.
+    #[n(66)]
+    DcFinal {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The datacenter.
+        #[n(1)]
+        dc: DcId,
+        /// How it ended there.
+        #[n(2)]
+        status: JobStatus,
+    },
+    /// A job's final result is decided.
+    #[n(67)]
+    JobFinal {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// Its status.
+        #[n(1)]
+        status: JobStatus,
+    },
+    /// A cancel is in the log.
+    #[n(68)]
+    CancelRecorded(#[n(0)] JobId),
+    /// A job's record was dropped: nothing here mentions it any more.
+    #[n(69)]
+    JobDropped(#[n(0)] JobId),
+    /// A submission was answered from an earlier one with the same key.
+    #[n(70)]
+    SubmitRepeated(#[n(0)] JobId),
+    /// Progress of a datacenter was taken in.
+    #[n(71)]
+    DcProgress {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The datacenter.
+        #[n(1)]
+        dc: DcId,
+        /// Requests so far.
+        #[n(2)]
+        requests: u64,
+    },
+
+    // ---- manager ----
+    /// A job is in the datacenter's log.
+    #[n(90)]
+    DcJobAccepted(#[n(0)] JobId),
+    /// A job's owner in this datacenter, by log entry, as applied at this manager.
+    #[n(91)]
+    DcOwner {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The fence.
+        #[n(1)]
+        dc_epoch: DcEpoch,
+        /// The owner.
+        #[n(2)]
+        owner: NodeId,
+    },
+    /// A worker registered, or registered again.
+    #[n(92)]
+    WorkerRegistered(#[n(0)] NodeId),
+    /// A worker is gone: dead, or restarted.
+    #[n(93)]
+    WorkerLost(#[n(0)] NodeId),
+    /// A workflow's status changed in this datacenter.
+    #[n(94)]
+    Workflow {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The workflow.
+        #[n(1)]
+        workflow: WorkflowIx,
+        /// The new status.
+        #[n(2)]
+        status: WorkflowStatus,
+    },
+    /// A shard was given to a worker, by log entry.
+    #[n(95)]
+    ShardReserved {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The workflow.
+        #[n(1)]
+        workflow: WorkflowIx,
+        /// The shard.
+        #[n(2)]
+        shard: u16,
+        /// The attempt.
+        #[n(3)]
+        attempt: Attempt,
+        /// The worker.
+        #[n(4)]
+        worker: NodeId,
+    },
+    /// A shard's attempt was given up, by log entry.
+    #[n(96)]
+    ShardLost {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The workflow.
+        #[n(1)]
+        workflow: WorkflowIx,
+        /// The shard.
+        #[n(2)]
+        shard: u16,
+        /// The attempt.
+        #[n(3)]
+        attempt: Attempt,
+    },
+    /// A shard's result is in the log.
+    #[n(97)]
+    ShardDone {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The workflow.
+        #[n(1)]
+        workflow: WorkflowIx,
+        /// The shard.
+        #[n(2)]
+        shard: u16,
+        /// The attempt.
+        #[n(3)]
+        attempt: Attempt,
+        /// How it ended.
+        #[n(4)]
+        outcome: Outcome,
+    },
+    /// The job ended in this datacenter, by log entry.
+    #[n(98)]
+    DcJobFinal {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// How.
+        #[n(1)]
+        status: JobStatus,
+    },
+
+    // ---- worker ----
+    /// Cores are kept for a run.
+    #[n(120)]
+    RunReserved(#[n(0)] RunKey),
+    /// A run was handed to its executor.
+    #[n(121)]
+    RunStarted(#[n(0)] RunKey),
+    /// A run ended.
+    #[n(122)]
+    RunEnded {
+        /// The run.
+        #[n(0)]
+        run: RunKey,
+        /// How.
+        #[n(1)]
+        outcome: Outcome,
+    },
+    /// A run's result was acknowledged and left the outbox.
+    #[n(123)]
+    ResultAcked(#[n(0)] RunKey),
+    /// A run's owner was gone for too long; its orphan policy took effect.
+    #[n(124)]
+    Orphaned(#[n(0)] RunKey),
+}
+
+/// A run, without the datacenter, which is the observing node's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct RunKey {
+    /// The job.
+    #[n(0)]
+    pub job: JobId,
+    /// The workflow.
+    #[n(1)]
+    pub workflow: WorkflowIx,
+    /// The shard.
+    #[n(2)]
+    pub shard: u16,
+    /// The attempt.
+    #[n(3)]
+    pub attempt: Attempt,
+}
+
+impl From<RunId> for RunKey {
+    fn from(run: RunId) -> Self {
+        Self {
+            job: run.shard.job,
+            workflow: run.shard.workflow,
+            shard: run.shard.shard,
+            attempt: run.attempt,
+        }
+    }
+}
+
+/// Why a message changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Stale {
+    /// Its fence is lower than the known one.
+    #[n(0)]
+    Fence,
+    /// Its sequence or version is not higher than the known one.
+    #[n(1)]
+    Sequence,
+    /// What it speaks of is not here.
+    #[n(2)]
+    Unknown,
+    /// It repeats what is known.
+    #[n(3)]
+    Duplicate,
+    /// Its sender may not say that.
+    #[n(4)]
+    Sender,
+    /// It breaks a rule.
+    #[n(5)]
+    Invalid,
+    /// This node is not in a state to take it.
+    #[n(6)]
+    State,
+}

@@ -1,0 +1,5 @@
+//! Numbers that merge exactly: histograms and windows.
+
+mod sketch;
+
+pub use sketch::Sketch;

@@ -1,0 +1,3 @@
+//! `tidegate`: the one binary.
+
+fn main() {}

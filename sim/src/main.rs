@@ -1,0 +1,3 @@
+//! `tidegate-sim`: the simulator's command line.
+
+fn main() {}
