@@ -137,6 +137,7 @@ pub enum Answer {
 
 /// An accepted job.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Submitted {
     /// The job.
     #[n(0)]
@@ -154,6 +155,7 @@ pub struct Submitted {
 
 /// A job as its record says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct JobView {
     /// The job.
     #[n(0)]
@@ -186,6 +188,7 @@ pub struct JobView {
 
 /// One datacenter's progress in a job, as the owner last heard.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DcProgressView {
     /// The datacenter.
     #[n(0)]
@@ -206,6 +209,7 @@ pub struct DcProgressView {
 
 /// A datacenter as a gate sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DcView {
     /// Its name.
     #[n(0)]
@@ -232,6 +236,7 @@ pub struct DcView {
 
 /// A node as a gate sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MemberView {
     /// The node.
     #[n(0)]
@@ -259,6 +264,7 @@ pub struct MemberView {
 /// `vol` numbers the volatile events (progress, windows) that follow kept event `kept` at one owner; 0 is the kept event
 /// itself. A cursor is compared on `kept` first; `vol` of another epoch means that none was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EventPos {
     /// The kept event.
     #[n(0)]
@@ -273,6 +279,7 @@ pub struct EventPos {
 
 /// One event of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClientEvent {
     /// The job.
     #[n(0)]
@@ -287,6 +294,11 @@ pub struct ClientEvent {
 
 /// What a client can hear of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", tag = "type")
+)]
 pub enum ClientEventKind {
     /// Kept: the job is accepted, with these targets.
     #[n(0)]

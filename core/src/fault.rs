@@ -9,6 +9,7 @@ use crate::jobs::JobStatus;
 
 /// Why a request was refused. A refusal changes nothing at the node that gives it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Fault {
     /// The kind of refusal.
     #[n(0)]
@@ -59,6 +60,7 @@ impl fmt::Display for Fault {
 
 /// The closed list of refusals (`nodes-and-protocol` 2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum FaultCode {
     /// The bytes are no frame.
     #[n(0)]

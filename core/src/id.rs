@@ -51,6 +51,34 @@ macro_rules! bytes16 {
     };
 }
 
+/// Ids and names are texts in JSON.
+#[cfg(feature = "serde")]
+macro_rules! serde_text {
+    ($name:ident, $parse:expr) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                let parse: fn(&str) -> Result<Self, BadId> = $parse;
+                parse(&text).map_err(|BadId| serde::de::Error::custom(concat!("not a ", stringify!($name))))
+            }
+        }
+    };
+}
+#[cfg(feature = "serde")]
+mod serde_texts {
+    use super::{BadId, DcId, JobId, NodeId};
+    use alloc::string::String;
+
+    serde_text!(NodeId, str::parse);
+    serde_text!(JobId, str::parse);
+    serde_text!(DcId, |text| if text.is_empty() { Ok(DcId::NONE) } else { DcId::new(text) });
+}
+
 /// A text that is not an id, or a name that is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadId;
@@ -166,6 +194,7 @@ macro_rules! number {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
         #[cbor(transparent)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
         pub struct $name(#[n(0)] pub $int);
 
         impl $name {

@@ -10,6 +10,7 @@ use crate::stats::Sketch;
 
 /// Cumulative numbers of one source (one attempt of one shard), or of several merged. They only grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Totals {
     /// Requests (for `sleep` and `command`: executions) that ended well.
     #[n(0)]
@@ -45,6 +46,7 @@ pub struct Totals {
 
 /// How often one kind of error occurred.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ErrorCount {
     /// What went wrong, without values that vary (`status 503`, `connect: refused`); at most 96 bytes.
     #[n(0)]
@@ -107,6 +109,7 @@ impl Totals {
 
 /// The numbers of one span of a shard's run time: deltas, for graphs. No total is made of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Window {
     /// Which second of the run, from 0.
     #[n(0)]
@@ -127,6 +130,7 @@ pub struct Window {
 
 /// One workflow of a job, in one datacenter or merged over them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct WorkflowReport {
     /// Its place.
     #[n(0)]
@@ -162,6 +166,7 @@ pub struct WorkflowReport {
 
 /// One datacenter's part of a final result.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DcReport {
     /// The datacenter.
     #[n(0)]
@@ -185,6 +190,7 @@ pub struct DcReport {
 
 /// How a threshold was judged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Verdict {
     /// As the user wrote it.
     #[n(0)]
@@ -199,6 +205,7 @@ pub struct Verdict {
 
 /// The one final result of a job. Every gate derives the same bytes from its log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct JobResult {
     /// The job.
     #[n(0)]

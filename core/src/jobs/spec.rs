@@ -129,6 +129,7 @@ impl ExecutorKind {
 
 /// How much load. `http` divides virtual users and arrivals over shards; the others run `instances` shards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Load {
     /// `http`: virtual users (closed model), or most concurrent requests (open model). At least 1.
     #[n(0)]

@@ -4,6 +4,7 @@ use minicbor::{Decode, Encode};
 
 /// A job at its owner (`jobs-routing-stats` 3). A final status never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cbor(index_only)]
 pub enum JobStatus {
     /// Accepted: it exists whatever happens to the gate.
@@ -67,6 +68,7 @@ impl JobStatus {
 
 /// A workflow in one datacenter (`jobs-routing-stats` 4). A final status never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cbor(index_only)]
 pub enum WorkflowStatus {
     /// A workflow that it needs has not completed.
@@ -130,6 +132,7 @@ impl WorkflowStatus {
 
 /// How one execution of a shard ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cbor(index_only)]
 pub enum Outcome {
     /// It did what was asked.

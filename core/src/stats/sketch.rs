@@ -6,6 +6,7 @@ use minicbor::{Decode, Encode};
 /// A histogram of microseconds, 1 us to 1 h, as a sorted list of non-empty buckets. Merging adds counts bucket by
 /// bucket, so any partition of the samples, merged in any order, gives the same quantiles.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sketch {
     /// (bucket, count), by bucket, no count zero.
     #[n(0)]

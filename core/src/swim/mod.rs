@@ -21,6 +21,7 @@ pub struct Addr {
 
 /// What a node believes of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cbor(index_only)]
 pub enum MemberStatus {
     /// Known from configuration or rumour; never heard.

@@ -457,6 +457,7 @@ pub enum Message {
 
 /// Cores of a datacenter or a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Encode, Decode)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Capacity {
     /// All cores of registered, living workers.
     #[n(0)]
