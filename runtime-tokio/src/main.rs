@@ -1,3 +1,7 @@
 //! `tidegate`: the one binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidegate::cli::main(std::env::args_os())
+}

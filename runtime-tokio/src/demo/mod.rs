@@ -1,0 +1,1 @@
+//! The built-in target of a first run.

@@ -1,0 +1,1 @@
+//! A node's durable rows: one redb file, one writer thread.

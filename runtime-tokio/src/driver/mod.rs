@@ -1,0 +1,1 @@
+//! The thread that owns a node: feeds it events, performs its effects.

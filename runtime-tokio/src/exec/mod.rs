@@ -1,0 +1,1 @@
+//! What workers run: `http`, `command` and `sleep`.

@@ -1,0 +1,1 @@
+//! `tidegate init`: authority, certificates, keys and configuration files of a new cluster.

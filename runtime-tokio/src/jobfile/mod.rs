@@ -1,0 +1,1 @@
+//! The job file: its types, checks and schema.

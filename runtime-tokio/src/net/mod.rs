@@ -1,0 +1,1 @@
+//! Nodes among each other: TCP under mutual TLS, datagrams under an AEAD.

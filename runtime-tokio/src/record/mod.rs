@@ -1,0 +1,1 @@
+//! Recordings of a node's life, and their replay.

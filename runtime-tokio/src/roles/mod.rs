@@ -1,0 +1,1 @@
+//! A running node of any role, as a handle.
