@@ -6,7 +6,7 @@ use minicbor::{Decode, Encode};
 
 use crate::id::{DcId, JobId, WorkflowIx};
 use crate::jobs::{JobStatus, Load, WorkflowStatus};
-use crate::stats::Sketch;
+use crate::stats::{Sketch, WindowSketch};
 
 /// Cumulative numbers of one source (one attempt of one shard), or of several merged. They only grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Encode, Decode)]
@@ -125,7 +125,7 @@ pub struct Window {
     pub err: u64,
     /// Latencies with 2 digits, in microseconds. Never merged with the totals'.
     #[n(4)]
-    pub latency: Sketch,
+    pub latency: WindowSketch,
 }
 
 /// One workflow of a job, in one datacenter or merged over them.

@@ -1,5 +1,6 @@
 //! Numbers that merge exactly: histograms and windows.
 
+mod layout;
 mod sketch;
 
-pub use sketch::Sketch;
+pub use sketch::{Sketch, WindowSketch};

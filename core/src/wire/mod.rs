@@ -1,13 +1,32 @@
 //! What nodes say to each other, and how it becomes bytes.
 
+mod frame;
+mod hello;
+mod kind;
 mod message;
+mod row;
+mod skim;
+mod validate;
 
+pub use frame::{
+    Frame, FrameBuf, HEADER_LEN, LENGTH_LEN, MAX_FRAME, MAX_PACKET, TooLarge, decode_frame, decode_packet,
+    encode_frame, encode_packet, split_frame,
+};
+pub use hello::{ConnectionKind, Hello, HelloAck, dials, negotiate};
+pub use kind::{Class, Kind, may_connect, may_send};
 pub use message::{
     AbortedWas, Capacity, DcLoad, DispatchAccepted, HeldShard, Message, Reconciled, ReserveShard, RunPhase,
     ShardReport,
 };
+pub use row::{decode_row, encode_row};
+pub use validate::{MAX_DC_WINDOWS, MAX_HELD, MAX_JOBS, MAX_SHARD_WINDOWS, OutOfBounds};
 
 use minicbor::{Decode, Encode};
+
+/// The protocol's major version: nodes of different ones refuse each other.
+pub const MAJOR: u8 = 1;
+/// The protocol's minor version: fields and kinds are added, never changed.
+pub const MINOR: u16 = 0;
 
 /// What is wrong with received bytes. Each is counted; none changes anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -37,4 +56,12 @@ pub enum Malformed {
     /// A datagram that was seen before, or of an earlier boot.
     #[n(7)]
     Replay,
+}
+
+impl Malformed {
+    /// Whether the connection must be closed: its frames have lost their borders, or its peer breaks the rules on
+    /// purpose. Otherwise only one frame is lost.
+    pub const fn ends_connection(self) -> bool {
+        matches!(self, Self::Frame | Self::TooLarge | Self::Role)
+    }
 }
