@@ -22,6 +22,7 @@ pub mod gate;
 pub mod id;
 pub mod jobs;
 pub mod ledger;
+pub mod link;
 pub mod manager;
 pub mod node;
 pub mod observe;
