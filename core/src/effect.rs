@@ -96,6 +96,10 @@ pub enum HaltReason {
     /// Rows of a newer format, or rows that do not decode.
     #[n(3)]
     BadRows,
+    /// The configured voters cannot be used: this node is not among them, there are two without leave to lose either,
+    /// or this disk has voted in another group.
+    #[n(4)]
+    BadVoters,
 }
 
 const _: () = assert!(size_of::<Effect>() <= 64);

@@ -1,0 +1,157 @@
+//! Leases: which nodes may act as owners, by log entry, and what this node's own clock says of its own.
+//!
+//! A holder counts the time to live from the moment it *proposed* its newest committed renewal. Everybody else may
+//! propose an end after one and a half times as long since they *applied* it, or since their own start. A proposal
+//! comes before its application, so with clock rates up to 20 % apart on each side (1.0 / 0.8 = 1.5 / 1.2) the holder
+//! has stopped, by its own clock, before an end can be in the log.
+
+use alloc::collections::BTreeMap;
+use minicbor::{Decode, Encode};
+
+use crate::id::{BootNo, DiskId, NodeId};
+use crate::time::{Duration, Instant};
+
+/// A node as the log knows it. One row each, for ever: it is also what refuses an old disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) struct Lease {
+    /// The disk that the node first came with.
+    #[n(0)]
+    pub disk: DiskId,
+    /// The highest boot.
+    #[n(1)]
+    pub boot: BootNo,
+    /// The newest renewal of that boot, from 1.
+    #[n(2)]
+    pub renew_no: u64,
+    /// Whether it is over by log entry.
+    #[n(3)]
+    pub ended: bool,
+}
+
+/// What an entry did to the leases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LeaseChange {
+    /// It no longer fits.
+    Nothing,
+    /// A lease goes on.
+    Renewed,
+    /// A lease begins.
+    Began,
+    /// A lease begins and takes the place of one of an earlier boot, which has ended.
+    Replaced,
+    /// A lease ended.
+    Ended,
+    /// The node runs on another disk, or on an old image of its disk.
+    Refused,
+}
+
+/// All nodes that the log knows. Replicated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Leases(pub BTreeMap<NodeId, Lease>);
+
+impl Leases {
+    /// Whether a node that says so runs on an old disk.
+    pub fn is_old_disk(&self, node: NodeId, boot: BootNo, disk: DiskId) -> bool {
+        self.0.get(&node).is_some_and(|known| known.disk != disk || known.boot > boot)
+    }
+
+    /// Applies a renewal.
+    pub fn renew(&mut self, node: NodeId, boot: BootNo, disk: DiskId, renew_no: u64) -> LeaseChange {
+        if self.is_old_disk(node, boot, disk) {
+            return LeaseChange::Refused;
+        }
+        let known = self.0.get(&node).copied();
+        let change = match known {
+            None => LeaseChange::Began,
+            Some(known) if boot > known.boot && !known.ended => LeaseChange::Replaced,
+            Some(known) if boot > known.boot => LeaseChange::Began,
+            Some(known) if renew_no <= known.renew_no => return LeaseChange::Nothing,
+            Some(known) if known.ended => LeaseChange::Began,
+            Some(_) => LeaseChange::Renewed,
+        };
+        self.0.insert(node, Lease { disk, boot, renew_no, ended: false });
+        change
+    }
+
+    /// Applies an end: it counts only where the renewal that it speaks of is still the newest.
+    pub fn end(&mut self, node: NodeId, boot: BootNo, renew_no: u64) -> LeaseChange {
+        match self.0.get_mut(&node) {
+            Some(known) if (known.boot, known.renew_no) == (boot, renew_no) && !known.ended => {
+                known.ended = true;
+                LeaseChange::Ended
+            }
+            _ => LeaseChange::Nothing,
+        }
+    }
+
+    /// Nodes whose lease is not ended by log entry.
+    pub fn holders(&self) -> impl Iterator<Item = NodeId> {
+        self.0.iter().filter(|(_, lease)| !lease.ended).map(|(node, _)| *node)
+    }
+}
+
+/// This node's own lease by its own clock, and its watch over the others'. Volatile.
+#[derive(Clone, Debug)]
+pub(super) struct LeaseClock {
+    ttl: Duration,
+    /// The number of the last renewal that was proposed, and when.
+    proposed: Option<(u64, Instant)>,
+    /// When the newest committed renewal was proposed, while it is not ended.
+    held_from: Option<Instant>,
+    /// When this node last saw each other's lease renewed.
+    seen: BTreeMap<NodeId, Instant>,
+}
+
+impl LeaseClock {
+    pub fn new(ttl: Duration) -> Self {
+        Self { ttl, proposed: None, held_from: None, seen: BTreeMap::new() }
+    }
+
+    /// The node proposes its next renewal, and only while none is undecided; returns its number.
+    pub fn propose(&mut self, now: Instant) -> u64 {
+        let renew_no = self.proposed.map_or(0, |(last, _)| last) + 1;
+        self.proposed = Some((renew_no, now));
+        renew_no
+    }
+
+    /// When the last renewal was proposed.
+    pub fn proposed_at(&self) -> Option<Instant> {
+        self.proposed.map(|(_, at)| at)
+    }
+
+    /// The log's newest word on this node's own lease.
+    pub fn own(&mut self, boot: BootNo, lease: &Lease) {
+        let newest =
+            self.proposed.filter(|(no, _)| lease.boot == boot && lease.renew_no == *no && !lease.ended);
+        match newest {
+            Some((_, at)) => self.held_from = Some(at),
+            None if lease.ended => self.held_from = None,
+            None => {}
+        }
+    }
+
+    /// Gives the lease up: from now on this node does not act on it.
+    pub fn give_up(&mut self) {
+        self.held_from = None;
+    }
+
+    /// When this node's right to act ends, unless it is renewed.
+    pub fn ends_at(&self) -> Option<Instant> {
+        self.held_from.map(|from| from + self.ttl)
+    }
+
+    /// Whether this node may act as an owner.
+    pub fn holds(&self, now: Instant) -> bool {
+        self.ends_at().is_some_and(|end| now < end)
+    }
+
+    /// Another node's lease was renewed, or this node has just started and knows no better.
+    pub fn saw(&mut self, node: NodeId, now: Instant) {
+        self.seen.insert(node, now);
+    }
+
+    /// When this node may propose the end of another's lease.
+    pub fn may_end_at(&self, node: NodeId) -> Option<Instant> {
+        self.seen.get(&node).map(|seen| *seen + self.ttl.scale(3, 2))
+    }
+}
