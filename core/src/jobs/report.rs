@@ -67,21 +67,32 @@ impl Totals {
         self.ok.saturating_add(self.err)
     }
 
-    /// Counts an error of this kind.
+    /// Where errors are counted whose kind is beyond the bound.
+    pub const OTHER: &'static str = "other";
+
+    /// Counts errors of this kind. Beyond the bound the alphabetically last kind goes to `other`, whenever it came:
+    /// a kind that is told apart in the end was never given up before, so the outcome does not depend on the order.
     pub fn count_error(&mut self, kind: &str, count: u64) {
         let cut =
             (0..=kind.len().min(Self::MAX_KIND_LEN)).rev().find(|&at| kind.is_char_boundary(at)).unwrap_or(0);
-        let kind = &kind[..cut];
+        self.add_error(&kind[..cut], count);
+        let named = self.errors.iter().filter(|error| error.kind != Self::OTHER).count();
+        if named >= Self::MAX_KINDS
+            && let Some(last) = self.errors.iter().rposition(|error| error.kind != Self::OTHER)
+        {
+            let ErrorCount { count, .. } = self.errors.remove(last);
+            self.add_error(Self::OTHER, count);
+        }
+    }
+
+    fn add_error(&mut self, kind: &str, count: u64) {
         match self.errors.binary_search_by(|known| known.kind.as_str().cmp(kind)) {
             Ok(at) => self.errors[at].count = self.errors[at].count.saturating_add(count),
-            Err(_) if self.errors.len() >= Self::MAX_KINDS - 1 && kind != "other" => {
-                self.count_error("other", count)
-            }
             Err(at) => self.errors.insert(at, ErrorCount { kind: kind.into(), count }),
         }
     }
 
-    /// Adds another source. Commutative and associative in everything but the choice of kinds beyond the bound.
+    /// Adds another source. Commutative and associative.
     pub fn merge(&mut self, other: &Self) {
         self.ok = self.ok.saturating_add(other.ok);
         self.err = self.err.saturating_add(other.err);
@@ -103,7 +114,11 @@ impl Totals {
             && self.err >= earlier.err
             && self.dropped >= earlier.dropped
             && self.vu_ms >= earlier.vu_ms
+            && self.bytes_in >= earlier.bytes_in
+            && self.bytes_out >= earlier.bytes_out
+            && self.elapsed_ms >= earlier.elapsed_ms
             && self.latency.count() >= earlier.latency.count()
+            && self.service.count() >= earlier.service.count()
     }
 }
 
@@ -255,5 +270,73 @@ impl JobResult {
             sum.merge(&report.totals);
         }
         sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Recorder;
+    use alloc::format;
+    use proptest::prelude::*;
+
+    fn totals() -> impl Strategy<Value = Totals> {
+        let errors = proptest::collection::vec((0u32..60, 1u64..9), 0..50);
+        (errors, 0u64..1_000, proptest::collection::vec(1u64..90_000, 0..20)).prop_map(
+            |(errors, ok, samples)| {
+                let mut recorder = Recorder::default();
+                samples.iter().for_each(|&us| recorder.record(us));
+                let mut totals = Totals {
+                    ok,
+                    err: errors.iter().map(|(_, count)| count).sum(),
+                    elapsed_ms: ok as u32 * 3,
+                    latency: recorder.sketch(),
+                    ..Totals::default()
+                };
+                for (kind, count) in errors {
+                    let kind = if kind == 0 { Totals::OTHER.into() } else { format!("status {kind}") };
+                    totals.count_error(&kind, count);
+                }
+                totals
+            },
+        )
+    }
+
+    fn sum<'a>(parts: impl IntoIterator<Item = &'a Totals>) -> Totals {
+        parts.into_iter().fold(Totals::default(), |mut sum, part| {
+            sum.merge(part);
+            sum
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn merging_depends_on_no_order(
+            parts in proptest::collection::vec(totals(), 1..6).prop_flat_map(|parts| {
+                let shuffled = Just(parts.clone()).prop_shuffle();
+                (Just(parts), shuffled)
+            }),
+            split in any::<proptest::sample::Index>(),
+        ) {
+            let (parts, shuffled) = parts;
+            let (left, right) = shuffled.split_at(split.index(parts.len()));
+            let whole = sum(&parts);
+            prop_assert_eq!(&whole, &sum([&sum(left), &sum(right)]));
+            prop_assert!(whole.errors.len() <= Totals::MAX_KINDS);
+            prop_assert_eq!(whole.errors.iter().map(|error| error.count).sum::<u64>(), whole.err);
+            prop_assert!(parts.iter().all(|part| whole.covers(part)));
+        }
+    }
+
+    #[test]
+    fn kinds_beyond_the_bound_are_counted_together() {
+        let mut totals = Totals::default();
+        (0..40).rev().for_each(|kind| totals.count_error(&format!("status {kind:02}"), 1));
+        assert_eq!(totals.errors.len(), Totals::MAX_KINDS);
+        assert_eq!(totals.errors[0], ErrorCount { kind: "other".into(), count: 9 });
+        assert_eq!(totals.errors[1].kind, "status 00");
+        assert_eq!(totals.errors[31].kind, "status 30");
+        totals.count_error(&"é".repeat(100), 1);
+        assert_eq!(totals.errors[0].count, 10, "a long kind is cut, then it is beyond the bound too");
     }
 }

@@ -11,6 +11,7 @@ use super::layout::Layout;
 
 /// A histogram of microseconds, 1 us to 1 h, with so many decimal digits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Sketch<const DIGITS: u8 = 3> {
     /// (bucket, count), by bucket, no count zero.
     buckets: Vec<(u32, u64)>,
@@ -109,6 +110,24 @@ impl<const DIGITS: u8> Sketch<DIGITS> {
         rule(Self::LAYOUT.bucket(self.min_us) == first.0, "least value is not in the first bucket")?;
         rule(Self::LAYOUT.bucket(self.max_us) == last.0, "greatest value is not in the last bucket")?;
         rule(self.clamped <= self.count(), "more clamped than samples")
+    }
+}
+
+/// JSON comes from elsewhere too: it is held to the same rules.
+#[cfg(feature = "serde")]
+impl<'de, const DIGITS: u8> serde::Deserialize<'de> for Sketch<DIGITS> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        struct Parts {
+            buckets: Vec<(u32, u64)>,
+            sum_us: u64,
+            min_us: u64,
+            max_us: u64,
+            clamped: u64,
+        }
+        let Parts { buckets, sum_us, min_us, max_us, clamped } = Parts::deserialize(deserializer)?;
+        let sketch = Self { buckets, sum_us, min_us, max_us, clamped };
+        sketch.check().map(|()| sketch).map_err(serde::de::Error::custom)
     }
 }
 

@@ -5,7 +5,11 @@ mod hello;
 mod kind;
 mod message;
 mod row;
+#[cfg(test)]
+pub(crate) mod samples;
 mod skim;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 pub use frame::{

@@ -3,8 +3,6 @@
 //! A message that passes holds no list, text or number outside its bound, so that no machine has to look again.
 //! Whether it is true, fresh or wanted is for the machines to judge.
 
-use alloc::string::String;
-
 use super::message::{DcLoad, HeldShard, Message, ReserveShard, ShardReport};
 use crate::fault::Fault;
 use crate::id::{DcId, RunId, ShardKey, WorkflowIx};
@@ -99,7 +97,7 @@ fn fault<T>(reply: &Result<T, Fault>) -> Checked {
     }
 }
 
-fn why(text: &String) -> Checked {
+fn why(text: &str) -> Checked {
     check(text.len() <= MAX_WHY, "why")
 }
 
