@@ -10,8 +10,9 @@ use crate::bytes::Bytes;
 use crate::fault::{Fault, FaultCode};
 use crate::id::*;
 use crate::jobs::*;
-use crate::ledger::LogMessage;
+use crate::ledger::{Checkpoint, LogBody, LogMessage, LogPos, LogRecord};
 use crate::stats::{Recorder, Sketch, WindowSketch};
+use crate::swim::{Addr, Body, Claim, Fact, Incarnation, Packet};
 
 pub(crate) fn job() -> JobId {
     JobId([0x11; 16])
@@ -134,6 +135,29 @@ fn held() -> Vec<HeldShard> {
     [Reserved, Running, Stopping, Ended].map(|phase| HeldShard { run: run(), phase }).to_vec()
 }
 
+fn log_append() -> LogMessage {
+    let body = LogBody::Append {
+        term: Term(4),
+        commit: 17,
+        prev: LogPos { term: Term(3), index: 18 },
+        entries: vec![
+            LogRecord { term: Term(4), payload: None },
+            LogRecord { term: Term(4), payload: Some(Bytes(vec![1, 2])) },
+        ],
+        checkpoint: Some(Checkpoint { index: 16, digest: 99 }),
+    };
+    LogMessage { boot: BootNo(2), disk: DiskId([0x33; 16]), body }
+}
+
+/// A datagram with one rumour.
+pub(crate) fn packet() -> Packet {
+    let addr = Addr { ip: [0xfe; 16], port: 7_000 };
+    let incarnation = Incarnation::of_boot(BootNo(2));
+    let fact = Fact { node: node(4), incarnation, claim: Claim::Dead, role: Role::Manager, addr };
+    let body = Body::Ping { seq: 77, target: node(6) };
+    Packet { from: node(3), incarnation, role: Role::Worker, addr, body, facts: vec![fact] }
+}
+
 /// At least one of each kind, both branches of each reply.
 pub(crate) fn messages() -> Vec<Message> {
     let mut all = from_gates();
@@ -145,7 +169,7 @@ pub(crate) fn messages() -> Vec<Message> {
 fn from_gates() -> Vec<Message> {
     let (job, gate_epoch, dc_epoch, owner) = (job(), GateEpoch(2), DcEpoch(3), node(5));
     vec![
-        Message::Log(Box::new(LogMessage { body: Bytes(vec![1, 2]) })),
+        Message::Log(Box::new(log_append())),
         Message::Ping { token: u64::MAX },
         Message::Pong { token: 0 },
         Message::Dispatch {

@@ -51,13 +51,16 @@ fn golden_vectors() {
         let hex: String = encoded(&message).iter().map(|byte| format!("{byte:02x}")).collect();
         table += &format!("{} {hex}\n", message.kind().as_str());
     }
+    let hex: String =
+        encode_packet(&samples::packet()).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+    table += &format!("datagram {hex}\n");
     expect_file!["golden.txt"].assert_eq(&table);
 }
 
 #[test]
 fn what_is_pinned_decodes_to_what_it_was_made_of() {
     let lines: Vec<_> = include_str!("golden.txt").lines().collect();
-    assert_eq!(lines.len(), messages().len());
+    assert_eq!(lines.len(), messages().len() + 1, "messages, then the datagram");
     for (line, message) in lines.into_iter().zip(messages()) {
         let hex = line.split_once(' ').unwrap().1;
         let bytes: Vec<u8> =
@@ -208,14 +211,15 @@ fn a_broken_body_costs_one_frame_and_a_broken_frame_the_connection() {
 
 #[test]
 fn packets_have_a_version_and_a_size() {
-    let packet = Packet { from: samples::node(3), body: vec![1, 2, 3] };
+    let packet = samples::packet();
     let bytes = encode_packet(&packet).unwrap();
     assert_eq!(decode_packet(&bytes), Ok(packet.clone()));
     assert_eq!(decode_packet(&[]), Err(Malformed::Frame));
     assert_eq!(decode_packet(&[&[MAJOR + 1], &bytes[1..]].concat()), Err(Malformed::Frame));
     assert_eq!(decode_packet(&[&bytes[..], &[0]].concat()), Err(Malformed::Body));
     assert_eq!(decode_packet(&vec![MAJOR; MAX_PACKET + 1]), Err(Malformed::TooLarge));
-    assert!(encode_packet(&Packet { body: vec![200; MAX_PACKET], ..packet }).is_err());
+    let facts = vec![packet.facts[0]; 40];
+    assert!(encode_packet(&Packet { facts, ..packet }).is_err());
 }
 
 /// Any sample.
