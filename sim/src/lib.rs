@@ -1,0 +1,7 @@
+//! Tidegate in a seeded, simulated world.
+//!
+//! The nodes are the very machines of `tidegate-core`. The world around them (time, links, disks, clocks, executors,
+//! clients) is made of values and hashes: no thread, no wall clock, no entropy, no static. A [`plan::Plan`] goes in; a
+//! digest, the faults that fired and the violations that the oracles found come out.
+
+pub mod plan;

@@ -1,0 +1,230 @@
+//! What goes wrong in a plan.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{BadPlan, ClusterPlan, Seen, Selector, When};
+
+/// One fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultPlan {
+    /// When.
+    pub when: When,
+    /// To whom.
+    pub target: Selector,
+    /// What.
+    pub kind: FaultKind,
+    /// Undone after this long: the node starts again, the cut heals, the clock rate is right again. Until the healing
+    /// of the whole world where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_ms: Option<u64>,
+}
+
+/// What can go wrong. Kinds without a way to undo them (a jump, a reset) just happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// The machine loses power: what was not synced may be lost. Undone: it starts again.
+    Crash,
+    /// The process is killed, as by `kill -9`, and its disk keeps everything it was given. Undone: it starts again.
+    Kill,
+    /// The process is asked to finish (SIGTERM). Undone: it starts again.
+    Drain,
+    /// It starts (again) from its disk; a running one is crashed before.
+    Restart,
+    /// The process stands still while the world goes on. Undone: it sees everything at once.
+    Freeze,
+    /// Each step takes this long.
+    SlowUs(u64),
+    /// Nothing comes through between the target and these.
+    Cut {
+        /// The other side; everyone else where absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Selector>,
+        /// Which way.
+        #[serde(default)]
+        direction: Direction,
+    },
+    /// Every cut at the target ends.
+    Heal,
+    /// The target's connections to these break at once; they are dialled again.
+    Reset {
+        /// The other side; everyone else where absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Selector>,
+    },
+    /// So many of 1,000 datagrams from and to the target are lost, beside what its links lose; connections send again.
+    LossPermille(u16),
+    /// Everything from and to the target takes this much longer.
+    DelayMs(u64),
+    /// The wall clock jumps by this much.
+    WallJumpMs(i64),
+    /// The wall clock runs this much fast (or slow), in parts per million.
+    WallDriftPpm(i32),
+    /// The monotonic clock runs this much fast (or slow), in parts per million.
+    MonoRatePpm(i32),
+    /// The next write fails.
+    DiskFail,
+    /// No write comes to an end. Undone: they all do.
+    DiskStall,
+    /// A write takes this much longer.
+    DiskSlowUs(u64),
+    /// The machine crashes and comes back with an empty disk.
+    DiskWipe,
+    /// An image of the disk is taken.
+    DiskSave,
+    /// The machine crashes and comes back with the image that was taken; nothing where there is none.
+    DiskRestore,
+    /// Bytes that are no message arrive at the target, on its connection from these.
+    Garbage {
+        /// The sender.
+        from: Selector,
+    },
+    /// The target's messages of some kind are touched.
+    Messages(MessageRule),
+}
+
+/// Which way a cut goes, as the target sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Both ways.
+    #[default]
+    Both,
+    /// What the target sends is lost.
+    Out,
+    /// What is sent to the target is lost.
+    In,
+}
+
+/// Touches messages from the target to `to`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MessageRule {
+    /// Only to these; to everyone where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Selector>,
+    /// Only of this kind, as in `tidegate_core::wire::Kind` (`DcFinalAck`), or `Datagram`; of every kind where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// From the n-th that fits after the rule began, from 1.
+    #[serde(default = "MessageRule::first")]
+    pub nth: u32,
+    /// How many; 0 is all that follow.
+    #[serde(default)]
+    pub count: u32,
+    /// What happens to them.
+    pub action: MessageAction,
+}
+
+/// What happens to a message that a rule touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageAction {
+    /// It never arrives.
+    Drop,
+    /// It arrives this much later; others overtake it.
+    HoldMs(u64),
+    /// It arrives twice, the second time this much later.
+    RepeatMs(u64),
+    /// Its bytes arrive damaged.
+    Corrupt,
+}
+
+impl MessageRule {
+    const fn first() -> u32 {
+        1
+    }
+}
+
+impl FaultKind {
+    /// The name under which a fired fault is counted.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::Kill => "kill",
+            Self::Drain => "drain",
+            Self::Restart => "restart",
+            Self::Freeze => "freeze",
+            Self::SlowUs(_) => "slow",
+            Self::Cut { direction: Direction::Both, .. } => "cut",
+            Self::Cut { .. } => "one_way_cut",
+            Self::Heal => "heal",
+            Self::Reset { .. } => "reset",
+            Self::LossPermille(_) => "loss",
+            Self::DelayMs(_) => "delay",
+            Self::WallJumpMs(_) => "wall_jump",
+            Self::WallDriftPpm(_) => "wall_drift",
+            Self::MonoRatePpm(_) => "mono_rate",
+            Self::DiskFail => "disk_fail",
+            Self::DiskStall => "disk_stall",
+            Self::DiskSlowUs(_) => "disk_slow",
+            Self::DiskWipe => "disk_wipe",
+            Self::DiskSave => "disk_save",
+            Self::DiskRestore => "disk_restore",
+            Self::Garbage { .. } => "garbage",
+            Self::Messages(rule) => match rule.action {
+                MessageAction::Drop => "message_drop",
+                MessageAction::HoldMs(_) => "message_hold",
+                MessageAction::RepeatMs(_) => "message_repeat",
+                MessageAction::Corrupt => "message_corrupt",
+            },
+        }
+    }
+
+    /// The other selectors that it names.
+    fn selectors(&self) -> Vec<&Selector> {
+        match self {
+            Self::Cut { from, .. } | Self::Reset { from } => from.iter().collect(),
+            Self::Garbage { from } => vec![from],
+            Self::Messages(rule) => rule.to.iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl FaultPlan {
+    pub(super) fn check(&self, cluster: &ClusterPlan, jobs: &BTreeSet<&str>) -> Result<(), BadPlan> {
+        let names: BTreeSet<String> = cluster.node_names().into_iter().collect();
+        let by = match &self.when {
+            When::Seen(Seen { by, .. }) => by.as_ref(),
+            When::AtMs(_) => None,
+        };
+        for selector in self.kind.selectors().into_iter().chain([&self.target]).chain(by) {
+            let wrong = match selector {
+                Selector::Node(name) if !names.contains(name) => Some(format!("there is no node {name:?}")),
+                Selector::Managers(dc)
+                | Selector::Workers(dc)
+                | Selector::Datacenter(dc)
+                | Selector::DcLeader(dc)
+                    if !cluster.has_dc(dc) =>
+                {
+                    Some(format!("there is no datacenter {dc:?}"))
+                }
+                Selector::DcOwner(_, dc) | Selector::RunningWorker(_, dc) if !cluster.has_dc(dc) => {
+                    Some(format!("there is no datacenter {dc:?}"))
+                }
+                Selector::JobOwner(job) | Selector::DcOwner(job, _) | Selector::RunningWorker(job, _)
+                    if !jobs.contains(job.as_str()) =>
+                {
+                    Some(format!("there is no job {job:?}"))
+                }
+                _ => None,
+            };
+            if let Some(why) = wrong {
+                return Err(BadPlan(format!("fault {}: {why}", self.kind.name())));
+            }
+        }
+        match self.kind {
+            FaultKind::LossPermille(permille) if permille > 1_000 => {
+                Err(BadPlan("fault loss: permille goes from 0 to 1000".into()))
+            }
+            FaultKind::MonoRatePpm(ppm) | FaultKind::WallDriftPpm(ppm) if ppm.abs() > 500_000 => {
+                Err(BadPlan("a clock runs at most 500000 ppm fast or slow".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The schedule of a run: plain data that says everything a world needs, and nothing about how it was found.
+//!
+//! A [`Plan`] is drawn by the swarm from a seed, or written by a scenario. The world takes a plan and nothing else, so
+//! equal plans give equal runs, and a run that failed can be kept, edited and shrunk as a readable TOML file. The seed
+//! in a plan feeds only the hashes that decide what happens to single messages, disks and node streams.
+
+mod client;
+mod cluster;
+mod fault;
+mod network;
+mod select;
+
+pub use client::{
+    Behaviour, CancelPlan, ClientPlan, Ending, Executor, FollowerPlan, JobPlan, OnLoss, Place, WorkflowPlan,
+};
+pub use cluster::{ClusterPlan, DatacenterPlan, DiskPlan, MAX_NODES, WorkerPlan};
+pub use fault::{Direction, FaultKind, FaultPlan, MessageAction, MessageRule};
+pub use network::{DatagramPlan, LinkPlan, NetworkPlan, PairPlan};
+pub use select::{BadSelector, Scalar, Seen, Selector, When};
+
+use serde::{Deserialize, Serialize};
+
+/// Everything a world needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Decides the fate of messages, what a crashed disk keeps, and the random streams of the nodes.
+    pub seed: u64,
+    /// How long the world runs.
+    #[serde(default)]
+    pub run: RunPlan,
+    /// The nodes.
+    pub cluster: ClusterPlan,
+    /// The links between them.
+    #[serde(default)]
+    pub network: NetworkPlan,
+    /// Who submits what.
+    #[serde(default, rename = "client")]
+    pub clients: Vec<ClientPlan>,
+    /// What goes wrong.
+    #[serde(default, rename = "fault")]
+    pub faults: Vec<FaultPlan>,
+}
+
+/// How long a world runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunPlan {
+    /// After this much simulated time every fault is healed: cuts end, dead nodes start, clocks and disks work again.
+    pub faults_end_ms: u64,
+    /// From the healing on, every accepted job must be final within this much simulated time.
+    pub settle_ms: u64,
+    /// The run goes on at least this long, even where everything is final before.
+    pub at_least_ms: u64,
+    /// Whether the run goes on until the nodes have dropped every record of a finished job.
+    pub until_dropped: bool,
+}
+
+impl Default for RunPlan {
+    fn default() -> Self {
+        Self { faults_end_ms: 60_000, settle_ms: 240_000, at_least_ms: 0, until_dropped: false }
+    }
+}
+
+/// What is wrong with a plan: which part, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadPlan(pub String);
+
+impl std::fmt::Display for BadPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadPlan {}
+
+impl Plan {
+    /// The plan as a file.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a plan has only TOML shapes")
+    }
+
+    /// A plan from a file.
+    pub fn from_toml(text: &str) -> Result<Self, BadPlan> {
+        let plan: Self = toml::from_str(text).map_err(|why| BadPlan(why.to_string()))?;
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// Checks what the types cannot: names that must exist, bounds, shapes.
+    pub fn check(&self) -> Result<(), BadPlan> {
+        self.cluster.check()?;
+        self.network.check()?;
+        let mut jobs = std::collections::BTreeSet::new();
+        for client in &self.clients {
+            client.check(&self.cluster)?;
+            for job in &client.jobs {
+                if !jobs.insert(job.name.as_str()) {
+                    return Err(BadPlan(format!("two jobs are named {:?}", job.name)));
+                }
+            }
+        }
+        for fault in &self.faults {
+            fault.check(&self.cluster, &jobs)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+seed = 7
+
+[cluster]
+gates = 3
+timing_ms = { lease_ttl = 4000 }
+
+[[cluster.datacenter]]
+name = "dc-a"
+managers = 3
+worker = [{ cores = 4 }, { cores = 2, executors = ["http"] }]
+
+[[client]]
+name = "c1"
+
+[[client.job]]
+name = "j1"
+when = { at_ms = 1000 }
+place = { only = ["dc-a"] }
+workflow = [
+    { name = "warm", duration_ms = 500 },
+    { name = "load", needs = ["warm"], executor = "http", vus = 8, duration_ms = 5000 },
+]
+cancel = { when = { seen = { name = "DcAccepted", fields = { job = "j1" }, after_ms = 200 } } }
+
+[[fault]]
+when = { seen = { name = "RunStarted", by = "workers@dc-a", nth = 2, after_ms = 30 } }
+target = "owner:j1@dc-a"
+kind = "crash"
+for_ms = 4000
+
+[[fault]]
+when = { at_ms = 4000 }
+target = "g1"
+kind = { cut = { from = "dc@dc-a", direction = "in" } }
+for_ms = 4000
+
+[[fault]]
+when = { at_ms = 0 }
+target = "gates"
+kind = { messages = { kind = "DcFinalAck", count = 1, action = "drop" } }
+"#;
+
+    #[test]
+    fn a_plan_survives_its_file() {
+        let plan = Plan::from_toml(TEXT).unwrap();
+        assert_eq!(plan.faults.len(), 3);
+        assert_eq!(plan.clients[0].jobs[0].spec().unwrap().workflows[1].needs.len(), 1);
+        assert_eq!(Plan::from_toml(&plan.to_toml()).unwrap(), plan);
+    }
+
+    #[test]
+    fn what_a_plan_names_must_exist() {
+        for (good, bad, word) in [
+            ("lease_ttl", "lease_tll", "lease_tll"),
+            ("target = \"g1\"", "target = \"g9\"", "g9"),
+            ("owner:j1@dc-a", "owner:j2@dc-a", "j2"),
+            ("dc@dc-a", "dc@dc-b", "dc-b"),
+            ("needs = [\"warm\"]", "needs = [\"cold\"]", "cold"),
+            ("kind = \"crash\"", "kind = \"crush\"", "crush"),
+        ] {
+            let why = Plan::from_toml(&TEXT.replace(good, bad)).expect_err(bad).0;
+            assert!(why.contains(word), "{why}");
+        }
+    }
+}
