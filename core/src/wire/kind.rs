@@ -118,7 +118,7 @@ kinds! {
     ShardStarted = 46: High, SMALL, [WM];
     StopShard = 47: Critical, SMALL, [MW];
     StopShardReply = 48: Critical, SMALL, [WM];
-    ShardProgress = 49: Normal, LARGE, [WM];
+    ShardProgress = 49: Normal, FULL, [WM];
     ShardProgressAck = 50: Normal, SMALL, [MW];
     ShardResult = 51: Critical, LARGE, [WM];
     ShardResultAck = 52: Critical, SMALL, [MW];

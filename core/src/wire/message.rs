@@ -556,6 +556,10 @@ pub struct ReserveShard {
     /// What to run.
     #[n(3)]
     pub shard: ShardRun,
+    /// The worker's start for which the attempt was assigned. Another one refuses it: an attempt that a former
+    /// process of the worker has started must not start again.
+    #[n(4)]
+    pub boot: BootNo,
 }
 
 /// How far a run is at its worker.
