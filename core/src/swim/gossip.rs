@@ -70,6 +70,12 @@ impl Gossip {
         }
     }
 
+    /// How many facts are under way.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.rumours.len()
+    }
+
     fn insert(&mut self, rumour: Rumour) {
         self.order.insert((rumour.sends, rumour.queued, rumour.fact.node));
         self.rumours.insert(rumour.fact.node, rumour);

@@ -98,9 +98,9 @@ impl Swim {
             if let (Claim::Suspect { by }, true) = (fact.claim, member.confirmed) {
                 self.suspect(now, member.fact, by);
             }
-        } else if member.fact.key() == fact.key()
-            && let Claim::Suspect { by } = fact.claim
-        {
+        } else if held.fact.key() > fact.key() {
+            self.corrections.push(held.fact);
+        } else if let Claim::Suspect { by } = fact.claim {
             self.confirm(fact, by);
         }
     }

@@ -126,6 +126,8 @@ pub struct Swim {
     /// This node slept and listens before it judges, until then.
     judges_from: Instant,
     changes: Vec<(NodeId, MemberStatus)>,
+    /// Newer facts than the packet at hand brought: they go with its answer.
+    corrections: Vec<Fact>,
 }
 
 impl Swim {
@@ -154,6 +156,7 @@ impl Swim {
             timers: Wheel::default(),
             judges_from: Instant::ZERO,
             changes: Vec::new(),
+            corrections: Vec::new(),
             config,
         };
         swim.know_seeds();
@@ -181,6 +184,7 @@ impl Swim {
         if packet.from == self.config.node {
             return ignore(Stale::Sender, out);
         }
+        self.corrections.clear();
         self.hear(now, packet.introduction(), out);
         match packet.body {
             Body::Page { after, next } => self.paged(now, packet.from, (after, next), &packet.facts, out),
@@ -188,7 +192,7 @@ impl Swim {
         }
         match packet.body {
             Body::Ping { seq, target } if target == self.config.node => {
-                self.send(packet.from, from, Body::Ack { seq }, out)
+                self.answer(packet.from, from, Body::Ack { seq }, out)
             }
             Body::Ping { .. } => ignore(Stale::Unknown, out),
             Body::Ack { seq } => self.acked(packet.from, seq, out),
@@ -366,7 +370,7 @@ impl Swim {
         let known = self.members.get(target).is_some();
         let relay = Relay { asker, asker_addr, asker_seq, target, nacked: false };
         if !known || !self.relays.insert(seq, relay) {
-            return self.send(asker, asker_addr, Body::Nack { seq: asker_seq }, out);
+            return self.answer(asker, asker_addr, Body::Nack { seq: asker_seq }, out);
         }
         // Lifeguard section IV-A: the nack comes at 80 % of the time that the asker waits.
         self.timers.arm(Timer::Relay(seq), now.mono + budget.min(self.config.period).scale(4, 5));
@@ -414,15 +418,28 @@ impl Swim {
         }
     }
 
-    /// Sends with rumours. The first is what is held against the receiver, if anything (Lifeguard section IV-C: the
-    /// buddy system), so that it can refute at the first opportunity.
+    /// Answers the packet at hand: what it said and was out of date comes back as it is now.
+    fn answer(&mut self, node: NodeId, addr: Addr, body: Body, out: &mut Effects) {
+        let mut facts = self.charge(node);
+        facts.append(&mut self.corrections);
+        facts.truncate(FACTS_MAX);
+        self.send_with(facts, node, addr, body, out);
+    }
+
     fn send(&mut self, node: NodeId, addr: Addr, body: Body, out: &mut Effects) {
-        let mut facts = Vec::new();
-        if let Some(member) = self.members.get(node)
-            && member.fact.claim != Claim::Alive
-        {
-            facts.push(member.fact);
-        }
+        let facts = self.charge(node);
+        self.send_with(facts, node, addr, body, out);
+    }
+
+    /// What is held against a node, if anything. Whatever is sent to it carries that first, so that it can refute at
+    /// the first opportunity (Lifeguard, section IV-C: the buddy system).
+    fn charge(&self, node: NodeId) -> Vec<Fact> {
+        let fact = self.members.get(node).map(|member| member.fact);
+        fact.filter(|fact| fact.claim != Claim::Alive).into_iter().collect()
+    }
+
+    /// Sends these facts, and rumours in the room that they leave.
+    fn send_with(&mut self, mut facts: Vec<Fact>, node: NodeId, addr: Addr, body: Body, out: &mut Effects) {
         let room = FACTS_MAX - facts.len();
         self.gossip.fill(&mut facts, room, node, self.members.rumoured() + 1);
         self.send_facts(addr, body, facts, out);

@@ -55,6 +55,12 @@ impl Order {
         node
     }
 
+    /// Everyone in it, in no particular order.
+    #[cfg(test)]
+    pub fn nodes(&self) -> &[NodeId] {
+        &self.nodes
+    }
+
     /// Up to `count` different members that `fits` accepts, at random.
     pub fn sample(
         &self,
@@ -121,6 +127,12 @@ impl Relays {
     /// One under way.
     pub fn get_mut(&mut self, seq: u32) -> Option<&mut Relay> {
         self.0.get_mut(&seq)
+    }
+
+    /// How many are under way.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Ends one.

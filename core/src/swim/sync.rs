@@ -78,10 +78,7 @@ impl Swim {
         mutual: bool,
         out: &mut Effects,
     ) {
-        // What is held against the asker goes first, as everywhere.
-        let charge =
-            self.members.get(peer).map(|member| member.fact).filter(|fact| fact.claim != Claim::Alive);
-        let mut facts: Vec<Fact> = charge.into_iter().collect();
+        let mut facts = self.charge(peer);
         let mut next = None;
         let known = |fact: &Fact| fact.incarnation.is_legal() && fact.node != peer;
         for fact in self.members.after(after).map(|member| member.fact).filter(known) {

@@ -1,0 +1,331 @@
+//! One machine, step by step: what goes in, and exactly what comes out.
+
+use alloc::string::String;
+use core::fmt::Write as _;
+
+use expect_test::{Expect, expect};
+
+use super::*;
+
+/// A machine and what it said so far. Lines that begin with `<` went in, with `>` came out.
+struct Script {
+    swim: Swim,
+    text: String,
+    /// Numbers of questions as the transcript shows them: in order of appearance.
+    seqs: Vec<u32>,
+}
+
+impl Script {
+    /// Gate 1, which has heard the gates `known` and has been told all.
+    fn new(known: &[u8]) -> Self {
+        let mut swim = Swim::new(config(1, Role::Gate, &[1, 2]), [3; 32]);
+        let mut out = Effects::new();
+        swim.start(at(0), &mut out);
+        for n in known {
+            swim.receive(at(0), addr(*n), packet(*n, life(1), Body::Rumours, &[]), &mut out);
+        }
+        let page = Body::Page { after: None, next: None };
+        swim.receive(at(0), addr(2), packet(2, life(1), page, &[]), &mut out);
+        swim.gossip = Gossip::default();
+        swim.changes();
+        Self { swim, text: String::new(), seqs: Vec::new() }
+    }
+
+    /// Lets time pass, with every wake on the way.
+    fn wait_until(&mut self, millis: u64) {
+        while let Some(due) = self.swim.wake_at().filter(|due| *due <= at(millis).mono) {
+            let now = Now { mono: due, ..at(0) };
+            let mut out = Effects::new();
+            self.swim.wake(now, &mut out);
+            self.show(due, out);
+        }
+    }
+
+    fn receive(&mut self, millis: u64, packet: Packet) {
+        let (from, body) = (name(packet.from), self.body(packet.body));
+        writeln!(self.text, "{:>6} < {from} {body}{}", millis, facts(&packet.facts)).unwrap();
+        let mut out = Effects::new();
+        self.swim.receive(at(millis), packet.addr, packet, &mut out);
+        self.show(at(millis).mono, out);
+    }
+
+    fn leave(&mut self, millis: u64) {
+        writeln!(self.text, "{millis:>6} < leave").unwrap();
+        let mut out = Effects::new();
+        self.swim.leave(at(millis), &mut out);
+        self.show(at(millis).mono, out);
+    }
+
+    /// The number of the last question that was sent.
+    fn last_seq(&self) -> u32 {
+        self.swim.next_seq
+    }
+
+    fn show(&mut self, due: Instant, out: Effects) {
+        self.swim.check();
+        for effect in out {
+            let line = match effect {
+                Effect::SendDatagram { to, packet } => {
+                    let body = self.body(packet.body);
+                    std::format!("to n{} {body}{}", to.port - 7_000, facts(&packet.facts))
+                }
+                Effect::Observe(Observation::Member { node, status }) => {
+                    std::format!("{} is {status:?}", name(node))
+                }
+                Effect::Observe(other) => std::format!("{other:?}"),
+                other => panic!("{other:?}"),
+            };
+            writeln!(self.text, "{:>6} > {line}", due.as_nanos() / 1_000_000).unwrap();
+        }
+    }
+
+    fn body(&mut self, body: Body) -> String {
+        let mut q = |seq: u32| {
+            let place = self.seqs.iter().position(|known| *known == seq).unwrap_or(self.seqs.len());
+            if place == self.seqs.len() {
+                self.seqs.push(seq);
+            }
+            std::format!("q{}", place + 1)
+        };
+        match body {
+            Body::Ping { seq, target } => std::format!("ping {} of {}", q(seq), name(target)),
+            Body::Ack { seq } => std::format!("ack {}", q(seq)),
+            Body::PingReq { seq, target, budget_ms } => {
+                std::format!("ping-req {} of {} within {budget_ms} ms", q(seq), name(target))
+            }
+            Body::IndirectAck { seq } => std::format!("indirect ack {}", q(seq)),
+            Body::Nack { seq } => std::format!("nack {}", q(seq)),
+            Body::Pull { mutual, .. } => std::format!("pull{}", if mutual { " both ways" } else { "" }),
+            Body::Page { next, .. } => {
+                std::format!("page{}", if next.is_some() { ", more" } else { ", last" })
+            }
+            Body::Rumours => "rumours".into(),
+        }
+    }
+
+    fn expect(&self, expected: Expect) {
+        expected.assert_eq(&self.text);
+    }
+}
+
+fn name(node: NodeId) -> String {
+    std::format!("n{}", node.0[0])
+}
+
+fn facts(facts: &[Fact]) -> String {
+    facts.iter().fold(String::new(), |mut text, fact| {
+        let claim = match fact.claim {
+            Claim::Suspect { by } => std::format!("suspect by {}", name(by)),
+            claim => std::format!("{claim:?}").to_lowercase(),
+        };
+        let number: u64 = minicbor::decode(&minicbor::to_vec(fact.incarnation).unwrap()).unwrap();
+        write!(text, " [{} {}.{} {claim}]", name(fact.node), number >> 32, number as u32).unwrap();
+        text
+    })
+}
+
+#[test]
+fn an_answered_round_says_nothing() {
+    let mut script = Script::new(&[2]);
+    script.wait_until(1_000);
+    let seq = script.last_seq();
+    script.receive(1_000, packet(2, life(1), Body::Ack { seq }, &[]));
+    script.wait_until(2_000);
+    script.expect(expect![[r#"
+           963 > to n2 ping q1 of n2
+          1000 < n2 ack q1
+          1963 > to n2 ping q2 of n2
+    "#]]);
+}
+
+#[test]
+fn silence_becomes_suspicion_and_death() {
+    let mut script = Script::new(&[2]);
+    script.wait_until(9_000);
+    script.expect(expect![[r#"
+           963 > to n2 ping q1 of n2
+          1963 > n2 is Suspect
+          1963 > to n2 ping q2 of n2 [n2 1.0 suspect by n1]
+          2963 > to n2 ping q3 of n2 [n2 1.0 suspect by n1]
+          3963 > to n2 ping q4 of n2 [n2 1.0 suspect by n1]
+          4963 > to n2 ping q5 of n2 [n2 1.0 suspect by n1]
+          5963 > to n2 ping q6 of n2 [n2 1.0 suspect by n1]
+          6963 > to n2 ping q7 of n2 [n2 1.0 suspect by n1]
+          6963 > n2 is Dead
+    "#]]);
+}
+
+#[test]
+fn an_answer_through_a_proxy_counts() {
+    let mut script = Script::new(&[2, 3]);
+    script.wait_until(1_500);
+    let seq = script.last_seq();
+    script.receive(1_500, packet(2, life(1), Body::IndirectAck { seq }, &[]));
+    script.wait_until(2_000);
+    script.expect(expect![[r#"
+           963 > to n3 ping q1 of n3
+          1463 > to n2 ping-req q1 of n3 within 500 ms
+          1500 < n2 indirect ack q1
+          1963 > to n2 ping q2 of n2
+    "#]]);
+}
+
+#[test]
+fn a_question_for_another_is_nacked_and_still_answered() {
+    let mut script = Script::new(&[2, 3]);
+    let question = Body::PingReq { seq: 70, target: id(3), budget_ms: 500 };
+    script.receive(10, packet(2, life(1), question, &[]));
+    let seq = script.last_seq();
+    script.wait_until(410);
+    script.receive(420, packet(3, life(1), Body::Ack { seq }, &[]));
+    let unknown = Body::PingReq { seq: 71, target: id(9), budget_ms: 500 };
+    script.receive(430, packet(2, life(1), unknown, &[]));
+    script.expect(expect![[r#"
+            10 < n2 ping-req q1 of n3 within 500 ms
+            10 > to n3 ping q2 of n3
+           410 > to n2 nack q1
+           420 < n3 ack q2
+           420 > to n2 indirect ack q1
+           430 < n2 ping-req q3 of n9 within 500 ms
+           430 > to n2 nack q3
+    "#]]);
+}
+
+#[test]
+fn an_accused_node_answers_with_a_higher_incarnation() {
+    let mut script = Script::new(&[2]);
+    let accusation = fact(1, life(1), Claim::Suspect { by: id(2) });
+    script.receive(10, packet(2, life(1), Body::Ping { seq: 70, target: id(1) }, &[accusation]));
+    script.receive(20, packet(2, life(1), Body::Ping { seq: 71, target: id(1) }, &[accusation]));
+    script.expect(expect![[r#"
+            10 < n2 ping q1 of n1 [n1 1.0 suspect by n2]
+            10 > Refuted
+            10 > to n2 ack q1 [n1 1.1 alive]
+            20 < n2 ping q2 of n1 [n1 1.0 suspect by n2]
+            20 > to n2 ack q2 [n1 1.1 alive]
+    "#]]);
+}
+
+#[test]
+fn the_dead_come_back_only_by_their_own_word() {
+    let mut script = Script::new(&[2, 3]);
+    script.receive(10, packet(2, life(1), Body::Rumours, &[fact(3, life(1), Claim::Dead)]));
+    script.receive(20, packet(3, life(1), Body::Ping { seq: 70, target: id(1) }, &[]));
+    let again: Incarnation = life(1).above(life(1)).expect("there is a next one");
+    script.receive(30, packet(3, again, Body::Ping { seq: 71, target: id(1) }, &[]));
+    script.expect(expect![[r#"
+            10 < n2 rumours [n3 1.0 dead]
+            10 > n3 is Dead
+            20 < n3 ping q1 of n1
+            20 > to n3 ack q1 [n3 1.0 dead]
+            30 < n3 ping q2 of n1
+            30 > n3 is Alive
+            30 > to n3 pull both ways
+            30 > to n3 ack q2
+    "#]]);
+}
+
+#[test]
+fn bad_packets_change_nothing() {
+    let mut script = Script::new(&[2]);
+    script.receive(10, packet(2, life(1), Body::Ping { seq: 70, target: id(9) }, &[]));
+    script.receive(11, packet(1, life(1), Body::Ping { seq: 70, target: id(1) }, &[]));
+    script.receive(12, packet(2, Incarnation::LIMIT, Body::Rumours, &[]));
+    script.receive(13, Packet { role: Role::Worker, ..packet(2, life(1), Body::Rumours, &[]) });
+    script.receive(14, packet(2, life(1), Body::Rumours, &[fact(2, life(900), Claim::Dead)]));
+    script.receive(15, packet(2, life(1), Body::Rumours, &[fact(1, life(1 << 29), Claim::Dead)]));
+    let outsider = fact(2, life(1), Claim::Suspect { by: id(66) });
+    script.receive(16, packet(2, life(1), Body::Rumours, &[outsider]));
+    script.expect(expect![[r#"
+            10 < n2 ping q1 of n9
+            10 > Ignored(Unknown)
+            11 < n1 ping q1 of n1
+            11 > Ignored(Sender)
+            12 < n2 rumours
+            12 > Malformed(Bounds)
+            13 < n2 rumours
+            13 > Malformed(Role)
+            14 < n2 rumours [n2 900.0 dead]
+            14 > Ignored(Invalid)
+            15 < n2 rumours [n1 536870912.0 dead]
+            15 > Ignored(Invalid)
+            16 < n2 rumours [n2 1.0 suspect by n66]
+            16 > Ignored(Sender)
+    "#]]);
+}
+
+#[test]
+fn a_new_member_is_told_and_asked() {
+    let mut script = Script::new(&[2, 3]);
+    script.receive(10, packet(4, life(1), Body::Pull { after: None, mutual: true }, &[]));
+    let page = Body::Page { after: None, next: None };
+    script.receive(
+        20,
+        packet(4, life(1), page, &[fact(3, life(1), Claim::Dead), fact(5, life(1), Claim::Alive)]),
+    );
+    script.expect(expect![[r#"
+            10 < n4 pull both ways
+            10 > n4 is Alive
+            10 > to n4 page, last [n2 1.0 alive] [n3 1.0 alive]
+            10 > to n4 pull
+            20 < n4 page, last [n3 1.0 dead] [n5 1.0 alive]
+            20 > n3 is Suspect
+    "#]]);
+}
+
+#[test]
+fn whoever_is_behind_is_told_with_the_answer() {
+    let mut script = Script::new(&[2, 3]);
+    script.receive(10, packet(3, life(4), Body::Rumours, &[]));
+    script.swim.gossip = Gossip::default();
+    let old = fact(3, life(1), Claim::Suspect { by: id(2) });
+    script.receive(20, packet(2, life(1), Body::Ping { seq: 70, target: id(1) }, &[old]));
+    script.expect(expect![[r#"
+            10 < n3 rumours
+            20 < n2 ping q1 of n1 [n3 1.0 suspect by n2]
+            20 > to n2 ack q1 [n3 4.0 alive]
+    "#]]);
+}
+
+#[test]
+fn whoever_leaves_says_so_and_still_answers() {
+    let mut script = Script::new(&[2, 3]);
+    script.leave(10);
+    let accusation = fact(1, life(1), Claim::Suspect { by: id(2) });
+    script.receive(20, packet(2, life(1), Body::Ping { seq: 70, target: id(1) }, &[accusation]));
+    script.wait_until(3_000);
+    script.expect(expect![[r#"
+            10 < leave
+            10 > to n2 rumours [n1 1.0 left]
+            10 > to n3 rumours [n1 1.0 left]
+            20 < n2 ping q1 of n1 [n1 1.0 suspect by n2]
+            20 > to n2 ack q1 [n1 1.0 left]
+    "#]]);
+}
+
+#[test]
+fn refutations_beyond_the_window_are_deferred_and_not_lost() {
+    let mut script = Script::new(&[2]);
+    for n in 0..7 {
+        let accused = script.swim.incarnation();
+        script.receive(10 + n, packet(2, life(1), Body::Rumours, &[fact(1, accused, Claim::Dead)]));
+    }
+    let before = script.swim.incarnation();
+    let mut out = Effects::new();
+    script.swim.wake(at(10_010), &mut out);
+    assert!(script.swim.incarnation() > before);
+    script.expect(expect![[r#"
+            10 < n2 rumours [n1 1.0 dead]
+            10 > Refuted
+            11 < n2 rumours [n1 1.1 dead]
+            11 > Refuted
+            12 < n2 rumours [n1 1.2 dead]
+            12 > Refuted
+            13 < n2 rumours [n1 1.3 dead]
+            13 > Refuted
+            14 < n2 rumours [n1 1.4 dead]
+            14 > Refuted
+            15 < n2 rumours [n1 1.5 dead]
+            16 < n2 rumours [n1 1.5 dead]
+    "#]]);
+}

@@ -1,0 +1,184 @@
+//! What a group of machines must do under faults.
+
+use super::world::World;
+use super::*;
+
+const SEEDS: u64 = 8;
+
+/// Periods within which everyone knows of a crash: the longest way of the round-robin to a first prober, the longest
+/// suspicion of the group, and the time that a rumour needs (all of them seconds here).
+fn crash_bound_ms(members: u64) -> u64 {
+    let log10 = libm::log10(members as f64).max(1.0);
+    let longest = 5.0 * 6.0 * log10;
+    let spread = 2.0 * f64::from(gossip::sends_max(members as usize)) + 2.0;
+    (1_000.0 * (2.0 * members as f64 - 1.0 + longest + spread)) as u64
+}
+
+fn groups(seed: u64) -> impl Iterator<Item = World> {
+    [3, 8, 32].into_iter().map(move |n| World::gates(seed, n)).chain(
+        [(1, 1), (1, 4), (3, 29)].map(|(managers, workers)| World::datacenter(seed, managers, workers)),
+    )
+}
+
+fn settled(mut world: World) -> World {
+    world.start_all(10_000);
+    world.run_for(40_000);
+    assert!(world.converged(), "{:?}", world.strays());
+    world
+}
+
+#[test]
+fn a_group_finds_itself_without_a_false_word() {
+    for seed in 0..SEEDS {
+        for world in groups(seed) {
+            let world = settled(world);
+            assert_eq!(world.count_all(MemberStatus::Suspect), 0, "seed {seed} n {}", world.len());
+            assert_eq!(world.count_all(MemberStatus::Dead), 0, "seed {seed} n {}", world.len());
+        }
+    }
+}
+
+#[test]
+fn a_crash_is_found_by_all() {
+    for seed in 0..SEEDS {
+        for world in groups(seed) {
+            let mut world = settled(world);
+            let victim = (seed as usize) % world.len();
+            world.crash(victim);
+            world.run_for(crash_bound_ms(world.len() as u64));
+            for (observer, subject, status) in world.beliefs() {
+                let rumour = status == Some(MemberStatus::Unconfirmed);
+                assert!(
+                    subject != victim || status == Some(MemberStatus::Dead) || rumour,
+                    "seed {seed} n {}: {observer} holds {victim} {status:?}",
+                    world.len(),
+                );
+            }
+            assert!(world.converged(), "{:?}", world.strays());
+            assert!(world.count(victim, MemberStatus::Dead) >= 1);
+            let others = (0..world.len()).filter(|node| *node != victim);
+            assert_eq!(others.map(|node| world.count(node, MemberStatus::Dead)).sum::<usize>(), 0);
+        }
+    }
+}
+
+#[test]
+fn loss_alone_kills_nobody() {
+    for seed in 0..SEEDS {
+        for mut world in groups(seed) {
+            world.loss_permille = 100;
+            world.start_all(10_000);
+            world.run_for(300_000);
+            assert_eq!(world.count_all(MemberStatus::Dead), 0, "seed {seed} n {}", world.len());
+            world.loss_permille = 0;
+            world.run_for(60_000);
+            assert!(world.converged(), "seed {seed} n {}: {:?}", world.len(), world.strays());
+        }
+    }
+}
+
+#[test]
+fn a_link_that_is_cut_one_way_kills_nobody() {
+    for seed in 0..SEEDS {
+        for n in [3, 8, 32] {
+            let mut world = settled(World::gates(seed, n));
+            world.cut.insert((0, 1));
+            world.run_for(120_000);
+            assert_eq!(world.count_all(MemberStatus::Dead), 0, "seed {seed} n {n}");
+            world.cut.clear();
+            world.run_for(40_000);
+            assert!(world.converged(), "seed {seed} n {n}: {:?}", world.strays());
+        }
+    }
+}
+
+#[test]
+fn a_node_that_nobody_hears_is_dead_and_comes_back() {
+    for seed in 0..SEEDS {
+        for n in [3, 8, 32] {
+            let mut world = settled(World::gates(seed, n));
+            (1..n.into()).for_each(|other| {
+                world.cut.insert((0, other));
+            });
+            world.run_for(crash_bound_ms(n.into()));
+            let held: Vec<_> = world.beliefs().filter(|(_, subject, _)| *subject == 0).collect();
+            assert!(held.iter().all(|(_, _, status)| *status == Some(MemberStatus::Dead)), "{held:?}");
+            world.cut.clear();
+            world.run_for(120_000);
+            assert!(world.converged(), "seed {seed} n {n}: {:?}", world.strays());
+        }
+    }
+}
+
+#[test]
+fn a_restart_is_a_new_life() {
+    for seed in 0..SEEDS {
+        for world in groups(seed) {
+            let mut world = settled(world);
+            let victim = (seed as usize + 1) % world.len();
+            for down_ms in [1_500, crash_bound_ms(world.len() as u64)] {
+                world.crash(victim);
+                world.run_for(down_ms);
+                world.start(victim);
+                world.run_for(60_000);
+                assert!(world.converged(), "seed {seed} n {} {:?}", world.len(), world.strays());
+            }
+            let node = id(victim as u8 + 1);
+            let observer = (victim + 1) % world.len();
+            let seen =
+                world.swim(observer).members().find(|member| member.node == node).expect("it is known");
+            let workers = seen.status == MemberStatus::Unconfirmed;
+            assert!(workers || seen.boot == BootNo(3), "{seen:?}");
+        }
+    }
+}
+
+#[test]
+fn a_partition_heals_without_help() {
+    for seed in 0..SEEDS {
+        for world in groups(seed) {
+            let mut world = settled(world);
+            let side: Vec<usize> = (0..world.len()).filter(|node| node % 2 == 0).collect();
+            world.partition(&side);
+            world.run_for(2 * crash_bound_ms(world.len() as u64));
+            assert!(world.count_all(MemberStatus::Dead) > 0, "the partition was felt");
+            world.cut.clear();
+            world.run_for(180_000);
+            assert!(world.converged(), "seed {seed} n {}: {:?}", world.len(), world.strays());
+        }
+    }
+}
+
+#[test]
+fn whoever_leaves_is_not_mourned() {
+    for seed in 0..SEEDS {
+        for world in groups(seed) {
+            let mut world = settled(world);
+            let leaver = world.len() - 1;
+            world.leave(leaver);
+            world.run_for(2_000);
+            world.crash(leaver);
+            world.run_for(crash_bound_ms(world.len() as u64));
+            assert_eq!(world.count(leaver, MemberStatus::Dead), 0, "seed {seed} n {}", world.len());
+            assert!(world.count(leaver, MemberStatus::Left) >= 1);
+            world.start(leaver);
+            world.run_for(60_000);
+            assert!(world.converged(), "seed {seed} n {}: {:?}", world.len(), world.strays());
+        }
+    }
+}
+
+#[test]
+fn equal_seeds_send_equal_bytes() {
+    let run = |seed| {
+        let mut world = World::gates(seed, 8);
+        world.loss_permille = 50;
+        world.start_all(5_000);
+        world.run_for(30_000);
+        world.crash(3);
+        world.run_for(60_000);
+        world.digest()
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}
