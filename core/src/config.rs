@@ -291,6 +291,10 @@ pub struct Limits {
     /// Results that a worker holds unacknowledged; beyond it reservations are refused.
     #[n(7)]
     pub worker_outbox: u16,
+    /// Applied log entries that a gate or manager keeps for slow followers; older ones go, and who needs them gets the
+    /// whole state.
+    #[n(8)]
+    pub log_keep: u32,
 }
 
 impl Default for Limits {
@@ -304,6 +308,7 @@ impl Default for Limits {
             tombstones: 65_536,
             calls: 10_000,
             worker_outbox: 1_024,
+            log_keep: 512,
         }
     }
 }

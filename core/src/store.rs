@@ -68,6 +68,11 @@ impl Store {
         self.batch.push(Write { key, value: None });
     }
 
+    /// Whether the step has written anything yet.
+    pub fn has_writes(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
     /// The token after which everything written so far, this step included, is durable.
     pub fn barrier(&self) -> StoreToken {
         if self.batch.is_empty() { self.last_issued } else { StoreToken(self.last_issued.0 + 1) }

@@ -27,6 +27,10 @@ impl<S: State> Ledger<S> {
         self.log.confirm(store);
         if self.done.halt.is_none() {
             self.apply_committed(store, out);
+            self.compact(store);
+        }
+        if self.lease.is_given_up() {
+            self.end_lease(self.me, store, out);
         }
         core::mem::take(&mut self.done)
     }
@@ -68,6 +72,7 @@ impl<S: State> Ledger<S> {
         for key in dirty {
             let value = self.image_row(key);
             self.image.set(key, value.as_deref());
+            self.images.values_mut().for_each(|transfer| transfer.touch(key));
             match value {
                 Some(bytes) => store.put(key.clone().into(), bytes),
                 None => store.delete(key.clone().into()),

@@ -1,50 +1,108 @@
-//! What moves a ledger: start, messages, time, the disk.
+//! What moves a ledger: its start, messages, time, the disk.
 
-use super::message::LogRecord;
-use super::proposals::{Command, Kind, Proposal};
-use super::{Ledger, LogMessage, ProposalId, State};
-use crate::bytes::Bytes;
-use crate::effect::{Effect, Effects};
-use crate::id::{NodeId, Term};
+use alloc::vec::Vec;
+
+use super::message::LogBody;
+use super::proposals::{Command, Kind};
+use super::replicate::{Append, Fresh};
+use super::snapshot::Image;
+use super::{Ledger, LogMessage, State, rows};
+use crate::effect::{Effect, Effects, HaltReason};
+use crate::id::NodeId;
 use crate::observe::{Observation, Stale};
 use crate::store::Store;
-use crate::time::{Duration, Instant, Now};
+use crate::time::{Instant, Now};
 
 impl<S: State> Ledger<S> {
     /// The first call after [`Ledger::new`].
     pub fn start(&mut self, now: Now, store: &mut Store, out: &mut Effects) {
         self.last_now = now.mono;
-        store.put(super::rows::hard_key(), super::rows::encode(&self.raft.hard()));
+        store.put(rows::hard_key(), rows::encode(&self.raft.hard()));
         let others = self.leases.0.keys().copied().filter(|node| *node != self.me);
         others.for_each(|node| self.lease.saw(node, now.mono));
         if self.raft.voters() == 1 {
             self.raft.node.handle_election_timeout();
-            self.drain(&[], store, out);
+            self.drain(Fresh::default(), store, out);
+        } else {
+            self.election.arm_first(now.mono);
         }
         self.renew_lease(now.mono, store, out);
     }
 
-    /// A message of another voter.
+    /// A message of another voter. One that does not fit changes nothing and is observed as ignored.
     pub fn receive(
         &mut self,
         now: Now,
-        _from: NodeId,
-        _message: LogMessage,
-        _store: &mut Store,
+        from: NodeId,
+        message: LogMessage,
+        store: &mut Store,
         out: &mut Effects,
     ) {
         self.last_now = now.mono;
-        out.push(Effect::Observe(Observation::Ignored(Stale::Sender)));
+        let is_refusal = matches!(message.body, LogBody::OldDisk { .. });
+        if from == self.me || self.raft.number(from).is_none() {
+            out.push(Effect::Observe(Observation::Ignored(Stale::Sender)));
+        } else if self.leases.is_old_disk(from, message.boot, message.disk) {
+            out.push(Effect::Observe(Observation::Ignored(Stale::Fence)));
+            let known = self.leases.0[&from];
+            if !is_refusal {
+                self.send(from, LogBody::OldDisk { boot: known.boot, disk: known.disk }, store, out);
+            }
+        } else if self.done.halt.is_none() {
+            self.receive_body(from, message, store, out);
+        }
+    }
+
+    fn receive_body(&mut self, from: NodeId, message: LogMessage, store: &mut Store, out: &mut Effects) {
+        match message.body {
+            LogBody::Vote { term, last } => self.receive_vote(from, (term, last), store, out),
+            LogBody::VoteReply { term, granted } => {
+                self.receive_vote_reply(from, (term, granted), store, out)
+            }
+            LogBody::Append { term, commit, prev, entries, checkpoint } => {
+                self.receive_append(from, Append { term, commit, prev, entries, checkpoint }, store, out);
+            }
+            LogBody::AppendReply { term, last } => self.receive_append_reply(from, (term, last), store, out),
+            LogBody::PreVote { term, last } => self.receive_pre_vote(from, term, last, store, out),
+            LogBody::PreVoteReply { asked, term, granted } => {
+                self.receive_pre_vote_reply(from, (asked, term, granted), store, out);
+            }
+            LogBody::Propose { proposals } => {
+                self.receive_propose((from, message.boot), proposals, store, out);
+            }
+            LogBody::Image { term, transfer, part, rows, end } => {
+                self.receive_image(from, Image { term, transfer, part, rows, end }, store, out);
+            }
+            LogBody::ImageAck { term, transfer, next } => {
+                self.receive_image_ack(from, (term, transfer, next), store, out);
+            }
+            LogBody::HandOver { term } => self.receive_hand_over(from, term, store, out),
+            LogBody::OldDisk { boot, disk } => {
+                if disk != self.disk || boot > self.boot {
+                    self.done.halt = Some(HaltReason::OldDisk);
+                }
+            }
+        }
     }
 
     /// Does everything that is due.
     pub fn wake(&mut self, now: Now, store: &mut Store, out: &mut Effects) {
         self.last_now = now.mono;
+        if self.done.halt.is_some() {
+            return;
+        }
+        self.wake_election(now.mono, store, out);
+        self.wake_proposals(now.mono, store, out);
         if self.renewal_due().is_some_and(|due| due <= now.mono) {
             self.renew_lease(now.mono, store, out);
         }
-        if self.leaving {
-            self.end_own_lease(now.mono, store, out);
+        if self.lease.is_given_up() {
+            self.end_lease(self.me, store, out);
+        }
+        for (node, due) in self.ends_due() {
+            if due <= now.mono {
+                self.end_lease(node, store, out);
+            }
         }
     }
 
@@ -52,29 +110,34 @@ impl<S: State> Ledger<S> {
     pub fn stored(&mut self, now: Now, store: &mut Store, _out: &mut Effects) {
         self.last_now = now.mono;
         self.log.confirm(store);
+        self.election.confirmed(store, now.mono);
     }
-
-    /// What membership says of another voter: a hint.
-    pub fn peer_alive(&mut self, _node: NodeId, _alive: bool) {}
-
-    /// A measured round trip to another voter: election timers never go below four times the largest.
-    pub fn round_trip(&mut self, _node: NodeId, _rtt: Duration) {}
 
     /// The earliest deadline.
     pub fn wake_at(&self) -> Option<Instant> {
-        if self.backlog { Some(self.last_now) } else { self.renewal_due() }
+        if self.backlog {
+            return Some(self.last_now);
+        }
+        let election = match (self.is_leader(), self.raft.voters()) {
+            (_, 1) => None,
+            (true, _) => Some(self.election.tick_at),
+            (false, _) => Some(self.election.due),
+        };
+        let ends = self.ends_due().into_iter().map(|(_, due)| due).min();
+        [election, self.proposals.repeat_at, self.renewal_due(), ends].into_iter().flatten().min()
     }
 
-    /// Leaves cleanly: from now on this node does not act as an owner, and its lease is ended by log entry.
+    /// Leaves cleanly: from now on this node does not act as an owner, its lease is ended by log entry, and as leader
+    /// it hands over to a follower that has everything.
     pub fn release_lease(&mut self, now: Now, store: &mut Store, out: &mut Effects) {
         self.last_now = now.mono;
-        self.leaving = true;
         self.lease.give_up();
-        self.end_own_lease(now.mono, store, out);
+        self.end_lease(self.me, store, out);
     }
 
+    /// When the own lease is renewed next: one renewal at a time, since only the newest proof counts.
     fn renewal_due(&self) -> Option<Instant> {
-        if self.leaving || self.proposals.has(Kind::Renewal) {
+        if self.lease.is_given_up() || self.proposals.has(Kind::Renewal) {
             return None;
         }
         self.lease.proposed_at().map(|at| at + self.waits.lease_renew)
@@ -83,66 +146,27 @@ impl<S: State> Ledger<S> {
     fn renew_lease(&mut self, now: Instant, store: &mut Store, out: &mut Effects) {
         let renew_no = self.lease.propose(now);
         let command = Command::LeaseRenewed { disk: self.disk, renew_no };
-        self.submit(now, command, Kind::Renewal, store, out).expect("there is room for one renewal");
+        // Without room for it, the next renewal is due a period later.
+        let _ = self.submit(now, command, Kind::Renewal, store, out);
     }
 
-    fn end_own_lease(&mut self, now: Instant, store: &mut Store, out: &mut Effects) {
-        let kind = Kind::End(self.me);
-        let own =
-            self.leases.0.get(&self.me).copied().filter(|lease| lease.boot == self.boot && !lease.ended);
-        if let Some(lease) = own
-            && !self.proposals.has(kind)
-        {
-            let command = Command::LeaseEnded { node: self.me, boot: lease.boot, renew_no: lease.renew_no };
-            self.submit(now, command, kind, store, out).expect("there is room for one end");
-        }
+    /// As leader: other holders and when their end may be proposed, unless it is under way.
+    fn ends_due(&self) -> Vec<(NodeId, Instant)> {
+        let others = self.leases.holders().filter(|node| self.is_leader() && *node != self.me);
+        let open = others.filter(|node| !self.proposals.has(Kind::End(*node)));
+        open.filter_map(|node| Some((node, self.lease.may_end_at(node)?))).collect()
     }
 
-    /// Appends the proposal where this node leads.
-    pub(super) fn hand_to_leader(
-        &mut self,
-        _now: Instant,
-        id: ProposalId,
-        bytes: Bytes,
-        store: &mut Store,
-        out: &mut Effects,
-    ) {
-        if self.is_leader() {
-            self.append_own(id, bytes, store, out);
-        }
-    }
-
-    /// Appends a proposal as leader, unless it is in the log or was applied.
-    fn append_own(&mut self, id: ProposalId, bytes: Bytes, store: &mut Store, out: &mut Effects) {
-        let due = self.applied_sets.get(&id.node).is_none_or(|applied| applied.is_due(id));
-        if due && !self.log.is_waiting(id) {
-            self.raft.node.propose_command();
-            let record = LogRecord { term: self.raft.term(), payload: Some(bytes) };
-            self.drain(&[record], store, out);
-        }
-    }
-
-    /// Performs what noraft asks for. `fresh` are the payloads of what it appends.
-    pub(super) fn drain(&mut self, fresh: &[LogRecord], store: &mut Store, out: &mut Effects) {
-        let actions = core::mem::take(self.raft.node.actions_mut());
-        if actions.save_current_term || actions.save_voted_for {
-            store.put(super::rows::hard_key(), super::rows::encode(&self.raft.hard()));
-        }
-        if let Some(entries) = &actions.append_log_entries {
-            let mut fresh = fresh.iter();
-            for (pos, entry) in entries.iter_with_positions() {
-                let record = match entry {
-                    noraft::LogEntry::Term(term) => LogRecord { term: Term(term.get()), payload: None },
-                    _ => fresh.next().expect("a payload for each command").clone(),
-                };
-                let id = record.payload.as_ref().map(|payload| {
-                    super::rows::decode::<Proposal<S::Command>>(payload).expect("payloads are checked").id
-                });
-                store.put(super::rows::log_key(pos.index.get()), super::rows::encode(&record));
-                self.log.push(record, id);
+    /// Proposes the end of a lease as it stands, unless it is ended or that is under way.
+    pub(super) fn end_lease(&mut self, node: NodeId, store: &mut Store, out: &mut Effects) {
+        let kind = Kind::End(node);
+        let open =
+            self.leases.0.get(&node).copied().filter(|lease| !lease.ended && !self.proposals.has(kind));
+        if let Some(lease) = open {
+            let command = Command::LeaseEnded { node, boot: lease.boot, renew_no: lease.renew_no };
+            if self.submit(self.last_now, command, kind, store, out).is_err() && node != self.me {
+                self.lease.saw(node, self.last_now);
             }
-            self.log.written(store.barrier());
         }
-        let _ = out;
     }
 }

@@ -98,13 +98,15 @@ pub(super) struct LeaseClock {
     proposed: Option<(u64, Instant)>,
     /// When the newest committed renewal was proposed, while it is not ended.
     held_from: Option<Instant>,
+    /// Whether the lease was given up for good; a renewal that was under way does not bring it back.
+    given_up: bool,
     /// When this node last saw each other's lease renewed.
     seen: BTreeMap<NodeId, Instant>,
 }
 
 impl LeaseClock {
     pub fn new(ttl: Duration) -> Self {
-        Self { ttl, proposed: None, held_from: None, seen: BTreeMap::new() }
+        Self { ttl, proposed: None, held_from: None, given_up: false, seen: BTreeMap::new() }
     }
 
     /// The node proposes its next renewal, and only while none is undecided; returns its number.
@@ -124,15 +126,21 @@ impl LeaseClock {
         let newest =
             self.proposed.filter(|(no, _)| lease.boot == boot && lease.renew_no == *no && !lease.ended);
         match newest {
-            Some((_, at)) => self.held_from = Some(at),
-            None if lease.ended => self.held_from = None,
-            None => {}
+            Some((_, at)) if !self.given_up => self.held_from = Some(at),
+            _ if lease.ended => self.held_from = None,
+            _ => {}
         }
     }
 
     /// Gives the lease up: from now on this node does not act on it.
     pub fn give_up(&mut self) {
         self.held_from = None;
+        self.given_up = true;
+    }
+
+    /// Whether it was given up.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up
     }
 
     /// When this node's right to act ends, unless it is renewed.

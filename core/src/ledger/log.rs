@@ -66,11 +66,6 @@ impl RetainedLog {
         }
     }
 
-    /// All entries, in order.
-    pub fn records(&self) -> impl Iterator<Item = &LogRecord> {
-        self.records.iter()
-    }
-
     /// Drops everything after `index` from memory; returns the former last index.
     pub fn truncate(&mut self, index: u64) -> u64 {
         let former = self.last_index();

@@ -188,7 +188,7 @@ pub enum LogBody {
         #[n(4)]
         end: Option<ImageEnd>,
     },
-    /// A part has arrived.
+    /// All parts of a transfer before this one have arrived.
     #[n(8)]
     ImageAck {
         /// The follower's term.
@@ -197,9 +197,9 @@ pub enum LogBody {
         /// The transfer.
         #[n(1)]
         transfer: u64,
-        /// The part.
+        /// The part that is wanted next; 0 where the follower knows nothing of the transfer.
         #[n(2)]
-        part: u64,
+        next: u64,
     },
     /// A leader that leaves asks the receiver to campaign at once.
     #[n(9)]

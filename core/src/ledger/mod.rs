@@ -9,10 +9,13 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `raft` | noraft driven: its actions become rows and messages; messages are checked before it sees them |
+//! | `drive` | what moves it: start, messages, time, the disk |
+//! | `raft` | noraft, and the names of the voters in it |
+//! | `replicate` | noraft's actions become rows and messages; messages are checked before it sees them |
 //! | `log` | payloads beside noraft's entries, what is durable, compaction |
 //! | `election` | timers, pre-vote, check-quorum, hand-over |
 //! | `proposals` | this node's proposals until applied; each applied once |
+//! | `forward` | a proposal's way to the leader |
 //! | `lease` | leases as log entries, and the holder's own clock |
 //! | `apply` | committed entries into state, rows and digest |
 //! | `snapshot` | the image as rows to a follower that lags |
@@ -21,13 +24,17 @@
 
 mod apply;
 mod drive;
+mod election;
+mod forward;
 mod image;
 mod lease;
 mod log;
 mod message;
 mod proposals;
 mod raft;
+mod replicate;
 mod rows;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -48,11 +55,14 @@ use crate::rng::NodeRng;
 use crate::store::Store;
 use crate::time::{Duration, Instant, Now};
 
+use election::Election;
 use image::ImageDigest;
 use lease::{LeaseClock, Leases};
 use log::RetainedLog;
 use proposals::{AppliedSet, Command, Kind, Proposal, Proposals, Undecided};
 use raft::Raft;
+use replicate::CatchUp;
+use snapshot::{Staging, Transfer};
 
 /// The applied state of a tier: a fold over its committed commands.
 ///
@@ -140,8 +150,9 @@ pub struct Applied {
 #[derive(Clone, Copy, Debug)]
 struct Waits {
     tick: Duration,
-    silence: Duration,
     lease_renew: Duration,
+    /// Applied entries kept for slow followers.
+    log_keep: u32,
 }
 
 /// One voter of a tier.
@@ -152,7 +163,17 @@ pub struct Ledger<S> {
     disk: DiskId,
     waits: Waits,
     raft: Raft,
+    /// Term and office as last noticed.
+    role: (Term, bool),
+    election: Election,
     log: RetainedLog,
+    /// As leader: what followers that lag were sent last.
+    catching_up: BTreeMap<NodeId, CatchUp>,
+    /// As leader: images on their way, and how many there have been.
+    images: BTreeMap<NodeId, Transfer>,
+    transfers: u64,
+    /// As follower: an image that is arriving.
+    staging: Option<Staging>,
     /// The last applied entry; the image is the state there.
     applied: LogPos,
     leases: Leases,
@@ -161,8 +182,6 @@ pub struct Ledger<S> {
     image: ImageDigest,
     proposals: Proposals,
     lease: LeaseClock,
-    /// The node leaves: its lease is not renewed any more.
-    leaving: bool,
     /// Committed, durable entries wait for the next step.
     backlog: bool,
     done: Applied,
@@ -187,7 +206,7 @@ impl<S: State> Ledger<S> {
         }
         let timing = &config.timing;
         let rng = NodeRng::new(boot.seed, RNG_PURPOSE);
-        let raft = Raft::restored(config.node, &group, &loaded, rng).ok_or(HaltReason::BadVoters)?;
+        let raft = Raft::restored(config.node, &group, &loaded).ok_or(HaltReason::BadVoters)?;
         let applied = loaded.positions.applied;
         let log = RetainedLog::restored(loaded.positions.base, loaded.log);
         let term = log.term(applied).expect("the rows were checked");
@@ -197,11 +216,17 @@ impl<S: State> Ledger<S> {
             disk: boot.disk,
             waits: Waits {
                 tick: timing.log_tick,
-                silence: timing.leader_silence,
                 lease_renew: timing.lease_renew,
+                log_keep: config.limits.log_keep,
             },
+            role: (raft.term(), false),
             raft,
+            election: Election::new(timing.leader_silence, rng),
             log,
+            catching_up: BTreeMap::new(),
+            images: BTreeMap::new(),
+            transfers: 0,
+            staging: None,
             applied: LogPos { term, index: applied },
             leases: Leases::default(),
             applied_sets: BTreeMap::new(),
@@ -209,7 +234,6 @@ impl<S: State> Ledger<S> {
             image: ImageDigest::default(),
             proposals: Proposals::default(),
             lease: LeaseClock::new(timing.lease_ttl),
-            leaving: false,
             backlog: false,
             done: Applied::default(),
             last_now: Instant::ZERO,
@@ -268,7 +292,7 @@ impl<S: State> Ledger<S> {
 
     /// Who seems to lead; fit for hints and redirects only.
     pub fn leader(&self) -> Option<NodeId> {
-        self.raft.leader()
+        self.election.leader
     }
 
     /// Whether this node believes that it leads. Only what it commits proves it.

@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 use super::message::LogPos;
 use super::rows::{Hard, Loaded};
 use crate::id::{NodeId, Term};
-use crate::rng::NodeRng;
 
 /// The consensus algorithm with the voters' numbers in it.
 #[derive(Clone, Debug)]
@@ -15,8 +14,6 @@ pub(super) struct Raft {
     pub group: noraft::ClusterConfig,
     numbers: BTreeMap<NodeId, noraft::NodeId>,
     names: BTreeMap<noraft::NodeId, NodeId>,
-    pub rng: NodeRng,
-    pub leader: Option<NodeId>,
 }
 
 /// A place as noraft writes it.
@@ -31,12 +28,7 @@ pub(super) fn from_noraft(pos: noraft::LogPosition) -> LogPos {
 
 impl Raft {
     /// The algorithm as the disk left it. A voter's number is the head of its id; `None` where two voters share it.
-    pub fn restored(
-        me: NodeId,
-        voters: &BTreeSet<NodeId>,
-        loaded: &Loaded<'_>,
-        rng: NodeRng,
-    ) -> Option<Self> {
+    pub fn restored(me: NodeId, voters: &BTreeSet<NodeId>, loaded: &Loaded<'_>) -> Option<Self> {
         let number = |id: &NodeId| {
             let mut head = [0; 8];
             head.copy_from_slice(&id.0[..8]);
@@ -64,7 +56,7 @@ impl Raft {
         let vote = hard.vote.and_then(|vote| numbers.get(&vote).copied());
         let mut node = noraft::Node::restart(numbers[&me], noraft::Term::new(hard.term.0), vote, log);
         drop(core::mem::take(node.actions_mut()));
-        Some(Self { node, group, numbers, names, rng, leader: None })
+        Some(Self { node, group, numbers, names })
     }
 
     /// Term, vote and voters, as the disk must know them.
@@ -86,9 +78,10 @@ impl Raft {
         self.node.role().is_leader()
     }
 
-    /// Who seems to lead.
-    pub fn leader(&self) -> Option<NodeId> {
-        if self.is_leader() { self.name(self.node.id()) } else { self.leader }
+    /// Starts noraft again from its own term, vote and log, as a follower: what a crash and restart would do.
+    pub fn restart(&mut self) {
+        let (term, vote, log) = (self.node.current_term(), self.node.voted_for(), self.node.log().clone());
+        self.node = noraft::Node::restart(self.node.id(), term, vote, log);
     }
 
     /// How many voters there are.
