@@ -43,14 +43,14 @@ impl Script {
 
     fn receive(&mut self, millis: u64, packet: Packet) {
         let (from, body) = (name(packet.from), self.body(packet.body));
-        writeln!(self.text, "{:>6} < {from} {body}{}", millis, facts(&packet.facts)).unwrap();
+        writeln!(self.text, "{:<5} < {from} {body}{}", millis, facts(&packet.facts)).unwrap();
         let mut out = Effects::new();
         self.swim.receive(at(millis), packet.addr, packet, &mut out);
         self.show(at(millis).mono, out);
     }
 
     fn leave(&mut self, millis: u64) {
-        writeln!(self.text, "{millis:>6} < leave").unwrap();
+        writeln!(self.text, "{millis:<5} < leave").unwrap();
         let mut out = Effects::new();
         self.swim.leave(at(millis), &mut out);
         self.show(at(millis).mono, out);
@@ -75,7 +75,7 @@ impl Script {
                 Effect::Observe(other) => std::format!("{other:?}"),
                 other => panic!("{other:?}"),
             };
-            writeln!(self.text, "{:>6} > {line}", due.as_nanos() / 1_000_000).unwrap();
+            writeln!(self.text, "{:<5} > {line}", due.as_nanos() / 1_000_000).unwrap();
         }
     }
 
@@ -132,9 +132,9 @@ fn an_answered_round_says_nothing() {
     script.receive(1_000, packet(2, life(1), Body::Ack { seq }, &[]));
     script.wait_until(2_000);
     script.expect(expect![[r#"
-           963 > to n2 ping q1 of n2
-          1000 < n2 ack q1
-          1963 > to n2 ping q2 of n2
+        963   > to n2 ping q1 of n2
+        1000  < n2 ack q1
+        1963  > to n2 ping q2 of n2
     "#]]);
 }
 
@@ -143,15 +143,15 @@ fn silence_becomes_suspicion_and_death() {
     let mut script = Script::new(&[2]);
     script.wait_until(9_000);
     script.expect(expect![[r#"
-           963 > to n2 ping q1 of n2
-          1963 > n2 is Suspect
-          1963 > to n2 ping q2 of n2 [n2 1.0 suspect by n1]
-          2963 > to n2 ping q3 of n2 [n2 1.0 suspect by n1]
-          3963 > to n2 ping q4 of n2 [n2 1.0 suspect by n1]
-          4963 > to n2 ping q5 of n2 [n2 1.0 suspect by n1]
-          5963 > to n2 ping q6 of n2 [n2 1.0 suspect by n1]
-          6963 > to n2 ping q7 of n2 [n2 1.0 suspect by n1]
-          6963 > n2 is Dead
+        963   > to n2 ping q1 of n2
+        1963  > n2 is Suspect
+        1963  > to n2 ping q2 of n2 [n2 1.0 suspect by n1]
+        2963  > to n2 ping q3 of n2 [n2 1.0 suspect by n1]
+        3963  > to n2 ping q4 of n2 [n2 1.0 suspect by n1]
+        4963  > to n2 ping q5 of n2 [n2 1.0 suspect by n1]
+        5963  > to n2 ping q6 of n2 [n2 1.0 suspect by n1]
+        6963  > to n2 ping q7 of n2 [n2 1.0 suspect by n1]
+        6963  > n2 is Dead
     "#]]);
 }
 
@@ -163,10 +163,10 @@ fn an_answer_through_a_proxy_counts() {
     script.receive(1_500, packet(2, life(1), Body::IndirectAck { seq }, &[]));
     script.wait_until(2_000);
     script.expect(expect![[r#"
-           963 > to n3 ping q1 of n3
-          1463 > to n2 ping-req q1 of n3 within 500 ms
-          1500 < n2 indirect ack q1
-          1963 > to n2 ping q2 of n2
+        963   > to n3 ping q1 of n3
+        1463  > to n2 ping-req q1 of n3 within 500 ms
+        1500  < n2 indirect ack q1
+        1963  > to n2 ping q2 of n2
     "#]]);
 }
 
@@ -181,13 +181,13 @@ fn a_question_for_another_is_nacked_and_still_answered() {
     let unknown = Body::PingReq { seq: 71, target: id(9), budget_ms: 500 };
     script.receive(430, packet(2, life(1), unknown, &[]));
     script.expect(expect![[r#"
-            10 < n2 ping-req q1 of n3 within 500 ms
-            10 > to n3 ping q2 of n3
-           410 > to n2 nack q1
-           420 < n3 ack q2
-           420 > to n2 indirect ack q1
-           430 < n2 ping-req q3 of n9 within 500 ms
-           430 > to n2 nack q3
+        10    < n2 ping-req q1 of n3 within 500 ms
+        10    > to n3 ping q2 of n3
+        410   > to n2 nack q1
+        420   < n3 ack q2
+        420   > to n2 indirect ack q1
+        430   < n2 ping-req q3 of n9 within 500 ms
+        430   > to n2 nack q3
     "#]]);
 }
 
@@ -198,11 +198,11 @@ fn an_accused_node_answers_with_a_higher_incarnation() {
     script.receive(10, packet(2, life(1), Body::Ping { seq: 70, target: id(1) }, &[accusation]));
     script.receive(20, packet(2, life(1), Body::Ping { seq: 71, target: id(1) }, &[accusation]));
     script.expect(expect![[r#"
-            10 < n2 ping q1 of n1 [n1 1.0 suspect by n2]
-            10 > Refuted
-            10 > to n2 ack q1 [n1 1.1 alive]
-            20 < n2 ping q2 of n1 [n1 1.0 suspect by n2]
-            20 > to n2 ack q2 [n1 1.1 alive]
+        10    < n2 ping q1 of n1 [n1 1.0 suspect by n2]
+        10    > Refuted
+        10    > to n2 ack q1 [n1 1.1 alive]
+        20    < n2 ping q2 of n1 [n1 1.0 suspect by n2]
+        20    > to n2 ack q2 [n1 1.1 alive]
     "#]]);
 }
 
@@ -214,14 +214,14 @@ fn the_dead_come_back_only_by_their_own_word() {
     let again: Incarnation = life(1).above(life(1)).expect("there is a next one");
     script.receive(30, packet(3, again, Body::Ping { seq: 71, target: id(1) }, &[]));
     script.expect(expect![[r#"
-            10 < n2 rumours [n3 1.0 dead]
-            10 > n3 is Dead
-            20 < n3 ping q1 of n1
-            20 > to n3 ack q1 [n3 1.0 dead]
-            30 < n3 ping q2 of n1
-            30 > n3 is Alive
-            30 > to n3 pull both ways
-            30 > to n3 ack q2
+        10    < n2 rumours [n3 1.0 dead]
+        10    > n3 is Dead
+        20    < n3 ping q1 of n1
+        20    > to n3 ack q1 [n3 1.0 dead]
+        30    < n3 ping q2 of n1
+        30    > n3 is Alive
+        30    > to n3 pull both ways
+        30    > to n3 ack q2
     "#]]);
 }
 
@@ -237,20 +237,20 @@ fn bad_packets_change_nothing() {
     let outsider = fact(2, life(1), Claim::Suspect { by: id(66) });
     script.receive(16, packet(2, life(1), Body::Rumours, &[outsider]));
     script.expect(expect![[r#"
-            10 < n2 ping q1 of n9
-            10 > Ignored(Unknown)
-            11 < n1 ping q1 of n1
-            11 > Ignored(Sender)
-            12 < n2 rumours
-            12 > Malformed(Bounds)
-            13 < n2 rumours
-            13 > Malformed(Role)
-            14 < n2 rumours [n2 900.0 dead]
-            14 > Ignored(Invalid)
-            15 < n2 rumours [n1 536870912.0 dead]
-            15 > Ignored(Invalid)
-            16 < n2 rumours [n2 1.0 suspect by n66]
-            16 > Ignored(Sender)
+        10    < n2 ping q1 of n9
+        10    > Ignored(Unknown)
+        11    < n1 ping q1 of n1
+        11    > Ignored(Sender)
+        12    < n2 rumours
+        12    > Malformed(Bounds)
+        13    < n2 rumours
+        13    > Malformed(Role)
+        14    < n2 rumours [n2 900.0 dead]
+        14    > Ignored(Invalid)
+        15    < n2 rumours [n1 536870912.0 dead]
+        15    > Ignored(Invalid)
+        16    < n2 rumours [n2 1.0 suspect by n66]
+        16    > Ignored(Sender)
     "#]]);
 }
 
@@ -264,12 +264,12 @@ fn a_new_member_is_told_and_asked() {
         packet(4, life(1), page, &[fact(3, life(1), Claim::Dead), fact(5, life(1), Claim::Alive)]),
     );
     script.expect(expect![[r#"
-            10 < n4 pull both ways
-            10 > n4 is Alive
-            10 > to n4 page, last [n2 1.0 alive] [n3 1.0 alive]
-            10 > to n4 pull
-            20 < n4 page, last [n3 1.0 dead] [n5 1.0 alive]
-            20 > n3 is Suspect
+        10    < n4 pull both ways
+        10    > n4 is Alive
+        10    > to n4 page, last [n2 1.0 alive] [n3 1.0 alive]
+        10    > to n4 pull
+        20    < n4 page, last [n3 1.0 dead] [n5 1.0 alive]
+        20    > n3 is Suspect
     "#]]);
 }
 
@@ -281,9 +281,9 @@ fn whoever_is_behind_is_told_with_the_answer() {
     let old = fact(3, life(1), Claim::Suspect { by: id(2) });
     script.receive(20, packet(2, life(1), Body::Ping { seq: 70, target: id(1) }, &[old]));
     script.expect(expect![[r#"
-            10 < n3 rumours
-            20 < n2 ping q1 of n1 [n3 1.0 suspect by n2]
-            20 > to n2 ack q1 [n3 4.0 alive]
+        10    < n3 rumours
+        20    < n2 ping q1 of n1 [n3 1.0 suspect by n2]
+        20    > to n2 ack q1 [n3 4.0 alive]
     "#]]);
 }
 
@@ -295,11 +295,11 @@ fn whoever_leaves_says_so_and_still_answers() {
     script.receive(20, packet(2, life(1), Body::Ping { seq: 70, target: id(1) }, &[accusation]));
     script.wait_until(3_000);
     script.expect(expect![[r#"
-            10 < leave
-            10 > to n2 rumours [n1 1.0 left]
-            10 > to n3 rumours [n1 1.0 left]
-            20 < n2 ping q1 of n1 [n1 1.0 suspect by n2]
-            20 > to n2 ack q1 [n1 1.0 left]
+        10    < leave
+        10    > to n2 rumours [n1 1.0 left]
+        10    > to n3 rumours [n1 1.0 left]
+        20    < n2 ping q1 of n1 [n1 1.0 suspect by n2]
+        20    > to n2 ack q1 [n1 1.0 left]
     "#]]);
 }
 
@@ -315,17 +315,17 @@ fn refutations_beyond_the_window_are_deferred_and_not_lost() {
     script.swim.wake(at(10_010), &mut out);
     assert!(script.swim.incarnation() > before);
     script.expect(expect![[r#"
-            10 < n2 rumours [n1 1.0 dead]
-            10 > Refuted
-            11 < n2 rumours [n1 1.1 dead]
-            11 > Refuted
-            12 < n2 rumours [n1 1.2 dead]
-            12 > Refuted
-            13 < n2 rumours [n1 1.3 dead]
-            13 > Refuted
-            14 < n2 rumours [n1 1.4 dead]
-            14 > Refuted
-            15 < n2 rumours [n1 1.5 dead]
-            16 < n2 rumours [n1 1.5 dead]
+        10    < n2 rumours [n1 1.0 dead]
+        10    > Refuted
+        11    < n2 rumours [n1 1.1 dead]
+        11    > Refuted
+        12    < n2 rumours [n1 1.2 dead]
+        12    > Refuted
+        13    < n2 rumours [n1 1.3 dead]
+        13    > Refuted
+        14    < n2 rumours [n1 1.4 dead]
+        14    > Refuted
+        15    < n2 rumours [n1 1.5 dead]
+        16    < n2 rumours [n1 1.5 dead]
     "#]]);
 }
