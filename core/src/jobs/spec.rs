@@ -395,6 +395,20 @@ impl JobSpec {
     }
 }
 
+impl JobSpec {
+    /// How long the job takes where nothing waits: the longest way through the graph, in ms. 0 for a cyclic one.
+    pub fn planned_ms(&self) -> u64 {
+        let Ok(order) = self.topological_order() else { return 0 };
+        let mut ends = alloc::vec![0u64; self.workflows.len()];
+        for ix in order {
+            let workflow = &self.workflows[usize::from(ix.0)];
+            let start = workflow.needs.iter().map(|need| ends[usize::from(need.0)]).max().unwrap_or(0);
+            ends[usize::from(ix.0)] = start + u64::from(workflow.load.duration_ms);
+        }
+        ends.into_iter().max().unwrap_or(0)
+    }
+}
+
 impl WorkflowSpec {
     fn validate(&self, workflows: usize) -> Result<(), SpecError> {
         let err = |why: &str| Err(SpecError(format!("workflow {:?}: {why}", self.name)));
