@@ -1,0 +1,1 @@
+//! Tests of the manager: transcripts with fake gates and workers.

@@ -1,0 +1,212 @@
+//! The workers of the datacenter, as this manager sees them.
+//!
+//! Every manager tracks all workers: registration and heartbeats come over their connections, life and death from
+//! SWIM. A worker is *available* for new shards when all of these agree; it is *gone*, so that its shards are lost,
+//! only when SWIM says so or when it was never heard of for longer than it would run on its own.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::config::Timing;
+use crate::id::{BootNo, NodeId};
+use crate::jobs::ExecutorKind;
+use crate::swim::MemberStatus;
+use crate::time::{Duration, Instant, Now};
+use crate::wire::Capacity;
+
+/// What a registered worker offers, and its newest heartbeat.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// Its process.
+    pub boot: BootNo,
+    /// Cores to allocate.
+    pub cores: u16,
+    /// Executors it may run.
+    pub executors: Vec<ExecutorKind>,
+    /// Newest heartbeat of this boot.
+    version: u64,
+    /// Cores without a reservation, as it says.
+    free_cores: u16,
+    /// Takes no new reservations.
+    draining: bool,
+    /// It has registered on the connection that is up now.
+    registered: bool,
+    /// When it was heard last.
+    heard: Instant,
+}
+
+/// What a registration was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registered {
+    /// The process is known.
+    Again,
+    /// A process that was not known; an earlier one, if there was one, is over.
+    New,
+    /// A process that is over.
+    Stale,
+}
+
+/// All workers. An entry for each that registered; at most [`Pool::MAX_WORKERS`].
+#[derive(Clone, Debug, Default)]
+pub struct Pool {
+    workers: BTreeMap<NodeId, Worker>,
+    statuses: BTreeMap<NodeId, MemberStatus>,
+    /// When this process began to look.
+    since: Instant,
+}
+
+impl Pool {
+    /// Most workers of a datacenter; more are refused.
+    pub const MAX_WORKERS: usize = 10_000;
+
+    /// This process begins to look at workers.
+    pub fn start(&mut self, now: Now) {
+        self.since = now.mono;
+    }
+
+    /// A worker registers. `None` where there is no room.
+    pub fn register(
+        &mut self,
+        now: Now,
+        node: NodeId,
+        boot: BootNo,
+        cores: u16,
+        executors: Vec<ExecutorKind>,
+    ) -> Option<Registered> {
+        let known = self.workers.get(&node).map(|worker| worker.boot);
+        if known.is_none() && self.workers.len() >= Self::MAX_WORKERS {
+            return None;
+        }
+        if known.is_some_and(|known| known > boot) {
+            return Some(Registered::Stale);
+        }
+        let again = self.workers.get(&node).filter(|worker| worker.boot == boot);
+        let (version, free_cores, draining) =
+            again.map_or((0, cores, false), |worker| (worker.version, worker.free_cores, worker.draining));
+        let is_again = again.is_some();
+        let worker = Worker {
+            boot,
+            cores,
+            executors,
+            version,
+            free_cores: free_cores.min(cores),
+            draining,
+            registered: true,
+            heard: now.mono,
+        };
+        self.workers.insert(node, worker);
+        Some(if is_again { Registered::Again } else { Registered::New })
+    }
+
+    /// Takes a heartbeat in; false where it is old, of another boot, or of a worker that has not registered.
+    pub fn heartbeat(
+        &mut self,
+        now: Now,
+        node: NodeId,
+        boot: BootNo,
+        version: u64,
+        free_cores: u16,
+        draining: bool,
+    ) -> bool {
+        let newer = |worker: &&mut Worker| worker.boot == boot && worker.version < version;
+        let Some(worker) = self.workers.get_mut(&node).filter(newer) else { return false };
+        worker.version = version;
+        worker.free_cores = free_cores.min(worker.cores);
+        worker.draining = draining;
+        worker.heard = now.mono;
+        true
+    }
+
+    /// The connection to a worker is gone.
+    pub fn disconnected(&mut self, node: NodeId) {
+        if let Some(worker) = self.workers.get_mut(&node) {
+            worker.registered = false;
+        }
+    }
+
+    /// What SWIM believes of a worker.
+    pub fn set_status(&mut self, node: NodeId, status: MemberStatus) {
+        self.statuses.insert(node, status);
+    }
+
+    /// SWIM forgets workers that were dead for long: so does the pool.
+    pub fn forget_all_but(&mut self, known: impl Fn(NodeId) -> bool) {
+        self.statuses.retain(|node, _| known(*node));
+        let statuses = &self.statuses;
+        self.workers.retain(|node, worker| worker.registered || statuses.contains_key(node));
+    }
+
+    /// A registered worker.
+    pub fn get(&self, node: NodeId) -> Option<&Worker> {
+        self.workers.get(&node)
+    }
+
+    /// The registered workers, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Worker)> {
+        self.workers.iter().map(|(node, worker)| (*node, worker))
+    }
+
+    /// Whether requests can reach the worker's registered process.
+    pub fn is_reachable(&self, node: NodeId) -> bool {
+        self.workers.get(&node).is_some_and(|worker| worker.registered)
+    }
+
+    /// Whether the worker may get new shards.
+    pub fn is_available(&self, now: Now, timing: &Timing, node: NodeId) -> bool {
+        let fresh = timing.worker_heartbeat.scale(5, 1);
+        let alive = !matches!(
+            self.statuses.get(&node),
+            Some(MemberStatus::Suspect | MemberStatus::Dead | MemberStatus::Left)
+        );
+        alive
+            && self.workers.get(&node).is_some_and(|worker| {
+                worker.registered && !worker.draining && now.mono.since(worker.heard) <= fresh
+            })
+    }
+
+    /// How long a worker that this process never heard of counts as possibly running: longer than it runs without an
+    /// owner, whatever its clock's rate.
+    fn benefit(timing: &Timing) -> Duration {
+        timing.orphan_grace.scale(3, 2)
+    }
+
+    /// Whether what was given to the worker is lost: it is dead, has left, or was never heard of for long enough.
+    pub fn is_gone(&self, now: Now, timing: &Timing, node: NodeId) -> bool {
+        match self.statuses.get(&node) {
+            Some(MemberStatus::Dead | MemberStatus::Left) => true,
+            Some(MemberStatus::Alive | MemberStatus::Suspect) => false,
+            Some(MemberStatus::Unconfirmed) | None => {
+                !self.workers.contains_key(&node) && now.mono.since(self.since) >= Self::benefit(timing)
+            }
+        }
+    }
+
+    /// When [`Pool::is_gone`] may become true of a worker that nothing is known of.
+    pub fn gone_at(&self, timing: &Timing, node: NodeId) -> Option<Instant> {
+        let unknown = !self.workers.contains_key(&node)
+            && matches!(self.statuses.get(&node), None | Some(MemberStatus::Unconfirmed));
+        unknown.then(|| self.since + Self::benefit(timing))
+    }
+
+    /// Cores of a worker that may be given away: what it says is free, and what the log leaves of it.
+    pub fn free_cores(&self, node: NodeId, promised: u32) -> u16 {
+        self.workers.get(&node).map_or(0, |worker| {
+            let left = u32::from(worker.cores).saturating_sub(promised);
+            worker.free_cores.min(u16::try_from(left).unwrap_or(u16::MAX))
+        })
+    }
+
+    /// All available cores.
+    pub fn capacity(&self, now: Now, timing: &Timing, promised: &BTreeMap<NodeId, u32>) -> Capacity {
+        let mut sum = Capacity::default();
+        for (node, worker) in &self.workers {
+            if self.is_available(now, timing, *node) {
+                let promised = promised.get(node).copied().unwrap_or(0);
+                sum.total_cores += u32::from(worker.cores);
+                sum.free_cores += u32::from(self.free_cores(*node, promised));
+                sum.workers += 1;
+            }
+        }
+        sum
+    }
+}
