@@ -1,0 +1,186 @@
+//! Who a node is, by certificate.
+//!
+//! Every node's certificate carries one URI, `tidegate://cluster/role/dc/name` (`-` for the datacenter of a gate), and
+//! one DNS name that is the same for all nodes: a dialler checks the chain by the standard rules, then the URI against
+//! the greeting. There is no mode without certificates.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tidegate_core::id::{DcId, NodeId, Role};
+
+/// The DNS name in every node's certificate.
+pub const NODE_DNS_NAME: &str = "node.tidegate.internal";
+
+/// What a certificate says of its node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// The cluster.
+    pub cluster: String,
+    /// The role.
+    pub role: Role,
+    /// The datacenter; [`DcId::NONE`] for gates.
+    pub dc: DcId,
+    /// The configured name.
+    pub name: String,
+}
+
+impl Claims {
+    /// The node's id.
+    pub fn node(&self) -> NodeId {
+        NodeId::derive(&self.cluster, self.role, self.dc.as_str(), &self.name)
+    }
+
+    /// The URI that says this.
+    pub fn uri(&self) -> String {
+        let dc = if self.dc == DcId::NONE { "-" } else { self.dc.as_str() };
+        format!("tidegate://{}/{}/{dc}/{}", self.cluster, self.role.as_str(), self.name)
+    }
+
+    /// Reads a URI; `None` where it is not one of ours.
+    pub fn parse(uri: &str) -> Option<Self> {
+        let mut parts = uri.strip_prefix("tidegate://")?.split('/');
+        let (cluster, role, dc, name) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        if parts.next().is_some() || cluster.is_empty() || name.is_empty() {
+            return None;
+        }
+        let role =
+            [Role::Gate, Role::Manager, Role::Worker].into_iter().find(|known| known.as_str() == role)?;
+        let dc = if dc == "-" { DcId::NONE } else { DcId::new(dc).ok()? };
+        ((role == Role::Gate) == (dc == DcId::NONE)).then(|| Self {
+            cluster: cluster.to_owned(),
+            role,
+            dc,
+            name: name.to_owned(),
+        })
+    }
+
+    /// What this certificate says; `None` where it has not exactly one such URI.
+    pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
+        let mut ours = certificate.valid_uri_names().filter(|uri| uri.starts_with("tidegate:"));
+        let claims = Self::parse(ours.next()?)?;
+        ours.next().is_none().then_some(claims)
+    }
+}
+
+/// A node's side of every handshake. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct NodeTls {
+    /// As dialler.
+    pub(super) client: Arc<ClientConfig>,
+    /// As acceptor.
+    pub(super) server: Arc<ServerConfig>,
+    /// What the node's own certificate says.
+    pub claims: Claims,
+}
+
+impl NodeTls {
+    /// From PEM files.
+    pub fn load(authority: &Path, certificate: &Path, key: &Path) -> Result<Self, IdentityError> {
+        let read = |path: &Path| {
+            fs::read(path).map_err(|error| IdentityError { path: path.to_owned(), why: error.to_string() })
+        };
+        let fail = |path: &Path, why: String| IdentityError { path: path.to_owned(), why };
+        let certificates = |path: &Path| -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+            let found = CertificateDer::pem_slice_iter(&read(path)?)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|error| fail(path, error.to_string()))?;
+            if found.is_empty() { Err(fail(path, "it holds no certificate".into())) } else { Ok(found) }
+        };
+        let mut roots = RootCertStore::empty();
+        for root in certificates(authority)? {
+            roots.add(root).map_err(|error| fail(authority, error.to_string()))?;
+        }
+        let chain = certificates(certificate)?;
+        let private =
+            PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| fail(key, error.to_string()))?;
+        let claims = chain.first().and_then(Claims::of).ok_or_else(|| {
+            fail(certificate, "it does not carry exactly one URI tidegate://cluster/role/dc/name".into())
+        })?;
+        Self::new(roots, chain, private, claims).map_err(|error| fail(certificate, error.to_string()))
+    }
+
+    fn new(
+        roots: RootCertStore,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        claims: Claims,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let provider = Arc::new(default_provider());
+        let roots = Arc::new(roots);
+        let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&TLS13])?
+            .with_root_certificates(Arc::clone(&roots))
+            .with_client_auth_cert(chain.clone(), key.clone_key())?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider)).build()?;
+        let mut server = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key)?;
+        // Connections are few and long: resumption would only add state and a way around fresh certificates.
+        server.send_tls13_tickets = 0;
+        Ok(Self { client: Arc::new(client), server: Arc::new(server), claims })
+    }
+
+    /// The name that every acceptor's certificate has.
+    pub(super) fn server_name() -> ServerName<'static> {
+        ServerName::try_from(NODE_DNS_NAME).expect("a constant, valid name")
+    }
+}
+
+/// Certificates or keys that cannot be used.
+#[derive(Debug)]
+pub struct IdentityError {
+    path: PathBuf,
+    why: String,
+}
+
+impl fmt::Display for IdentityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.why)
+    }
+}
+
+impl std::error::Error for IdentityError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_survive_their_uri_and_nothing_else_is_one() {
+        let worker = Claims {
+            cluster: "c".into(),
+            role: Role::Worker,
+            dc: DcId::new("fra").unwrap(),
+            name: "w1".into(),
+        };
+        let gate = Claims { role: Role::Gate, dc: DcId::NONE, name: "g1".into(), ..worker.clone() };
+        for claims in [worker, gate] {
+            assert_eq!(Claims::parse(&claims.uri()), Some(claims));
+        }
+        for bad in [
+            "",
+            "https://c/worker/fra/w1",
+            "tidegate://c/worker/fra",
+            "tidegate://c/worker/fra/w1/x",
+            "tidegate://c/boss/fra/w1",
+            "tidegate://c/worker/-/w1",
+            "tidegate://c/gate/fra/g1",
+            "tidegate:///gate/-/g1",
+            "tidegate://c/gate/-/",
+            "tidegate://c/worker/FRA/w1",
+        ] {
+            assert_eq!(Claims::parse(bad), None, "{bad}");
+        }
+    }
+}
