@@ -11,7 +11,7 @@ use minicbor::{Decode, Encode};
 
 use super::job::{Accepted, DcJob, JobFacts, JobLive, Shard, ShardFacts, ShardLive, ShardPhase, Workflow};
 use super::state::{ManagerState, RowName};
-use crate::id::{Attempt, DcEpoch, GateEpoch, JobId, NodeId, WorkflowIx};
+use crate::id::{Attempt, BootNo, DcEpoch, GateEpoch, JobId, NodeId, WorkflowIx};
 use crate::jobs::{JobStatus, Load, Outcome, Totals, WorkflowStatus};
 use crate::ledger::Changes;
 use crate::observe::Observation;
@@ -181,6 +181,9 @@ pub struct Reservation {
     /// How much of the workflow's duration is over.
     #[n(5)]
     pub elapsed_before_ms: u32,
+    /// The worker's process.
+    #[n(6)]
+    pub boot: BootNo,
 }
 
 /// One attempt that is over without a result.
@@ -463,6 +466,7 @@ impl DcJob {
             load: reservation.load,
             first_vu: reservation.first_vu,
             elapsed_before_ms: reservation.elapsed_before_ms,
+            boot: reservation.boot,
             phase: ShardPhase::Reserved,
             covered_ms: reservation.elapsed_before_ms,
             start_late_us: None,

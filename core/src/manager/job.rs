@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use minicbor::{Decode, Encode};
 
 use super::retry::Ask;
-use crate::id::{Attempt, DcEpoch, DcId, GateEpoch, JobId, NodeId, RunId, ShardKey, WorkflowIx};
+use crate::id::{Attempt, BootNo, DcEpoch, DcId, GateEpoch, JobId, NodeId, RunId, ShardKey, WorkflowIx};
 use crate::jobs::{
     DcReport, ExecutorKind, JobSpec, JobStatus, Load, Outcome, StopMode, Totals, Window, WorkflowReport,
     WorkflowSpec, WorkflowStatus,
@@ -155,6 +155,9 @@ pub struct ShardFacts {
     /// How late it began.
     #[n(7)]
     pub start_late_us: Option<u32>,
+    /// The worker's process that it was given to: another one must not start it.
+    #[n(8)]
+    pub boot: BootNo,
 }
 
 /// What is proposed for a record and not decided yet: each at most once at a time.
@@ -385,11 +388,6 @@ impl Workflow {
     /// The shards of the plan.
     pub fn plan(&self) -> impl Iterator<Item = (u16, &Shard)> {
         self.shards.range(..self.facts.planned).map(|(no, shard)| (*no, shard))
-    }
-
-    /// The shards of the plan.
-    pub fn plan_mut(&mut self) -> impl Iterator<Item = (u16, &mut Shard)> {
-        self.shards.range_mut(..self.facts.planned).map(|(no, shard)| (*no, shard))
     }
 
     /// Whether every shard of the plan is in the log.

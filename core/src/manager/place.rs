@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::command::Reservation;
 use super::job::DcJob;
-use crate::id::{Attempt, NodeId, WorkflowIx};
+use crate::id::{Attempt, BootNo, NodeId, WorkflowIx};
 use crate::jobs::{ExecutorKind, JobSpec, Load};
 
 /// A worker with the cores that may be given away.
@@ -17,6 +17,8 @@ use crate::jobs::{ExecutorKind, JobSpec, Load};
 pub struct Seat {
     /// The worker.
     pub worker: NodeId,
+    /// Its process.
+    pub boot: BootNo,
     /// Cores that are free.
     pub free: u16,
     /// All its cores.
@@ -43,13 +45,18 @@ impl Seat {
 }
 
 /// Takes `cores` of the seat with the most free ones that suits; unwanted workers come last.
-fn take_seat(seats: &mut [Seat], kind: ExecutorKind, cores: u16, unwanted: &[NodeId]) -> Option<NodeId> {
+fn take_seat(
+    seats: &mut [Seat],
+    kind: ExecutorKind,
+    cores: u16,
+    unwanted: &[NodeId],
+) -> Option<(NodeId, BootNo)> {
     let suits = |seat: &&mut Seat| seat.can_run(kind) && seat.free >= cores;
     let rank =
         |seat: &&mut Seat| (unwanted.contains(&seat.worker), core::cmp::Reverse(seat.free), seat.worker);
     let seat = seats.iter_mut().filter(suits).min_by_key(rank)?;
     seat.free -= cores;
-    Some(seat.worker)
+    Some((seat.worker, seat.boot))
 }
 
 impl DcJob {
@@ -66,7 +73,7 @@ impl DcJob {
                 let most = shards_of_http(spec.load, load);
                 while chosen.len() < most {
                     let Some(worker) = take_seat(&mut left, kind, cores, unwanted) else { break };
-                    left.retain(|seat| seat.worker != worker);
+                    left.retain(|seat| seat.worker != worker.0);
                     chosen.push(worker);
                 }
             }
@@ -84,7 +91,7 @@ impl DcJob {
         if !enough {
             return if fits_empty(seats, kind, cores, load) { Plan::Wait } else { Plan::TooLarge };
         }
-        for worker in &chosen {
+        for (worker, _) in &chosen {
             if let Some(seat) = seats.iter_mut().find(|seat| seat.worker == *worker) {
                 seat.free -= cores;
             }
@@ -93,7 +100,7 @@ impl DcJob {
     }
 
     /// The workflow's load divided over the chosen workers.
-    fn divide(&self, workflow: WorkflowIx, chosen: &[NodeId]) -> Vec<Reservation> {
+    fn divide(&self, workflow: WorkflowIx, chosen: &[(NodeId, BootNo)]) -> Vec<Reservation> {
         let (spec, load) = (self.spec(workflow), self.load(workflow));
         let (slot, slots, count) = (self.accepted.slot, self.accepted.slots, chosen.len() as u16);
         let mut first = match spec.executor {
@@ -101,7 +108,7 @@ impl DcJob {
             _ => (0..slot).map(|place| u32::from(spec.load.part(place, slots).instances)).sum(),
         };
         let mut reservations = Vec::with_capacity(chosen.len());
-        for (no, worker) in (0..count).zip(chosen) {
+        for (no, (worker, boot)) in (0..count).zip(chosen) {
             let (part, users) = match spec.executor {
                 ExecutorKind::Http => (load.part(no, count), load.part(no, count).vus),
                 _ => (Load { instances: 1, ..load }, 1),
@@ -111,6 +118,7 @@ impl DcJob {
                 no,
                 attempt: before.next(),
                 worker: *worker,
+                boot: *boot,
                 load: part,
                 first_vu: first,
                 elapsed_before_ms: 0,
@@ -131,13 +139,14 @@ impl DcJob {
         let spec = self.spec(workflow);
         let known = self.known(workflow);
         let before = &known.shards.get(&no)?.facts;
-        let worker = take_seat(seats, spec.executor, spec.cores, &known.live.refused_by)?;
+        let (worker, boot) = take_seat(seats, spec.executor, spec.cores, &known.live.refused_by)?;
         let elapsed_before_ms = if spec.executor.attempts_add_up() { elapsed_ms } else { 0 };
         let duration_ms = spec.load.duration_ms.saturating_sub(elapsed_before_ms).max(1);
         Some(Reservation {
             no,
             attempt: before.attempt.next(),
             worker,
+            boot,
             load: Load { duration_ms, ..before.load },
             first_vu: before.first_vu,
             elapsed_before_ms,

@@ -43,6 +43,7 @@ impl Manager {
         let available = self.pool.iter().filter(|(node, _)| self.pool.is_available(now, timing, *node));
         let seat = |(node, worker): (NodeId, &super::workers::Worker)| Seat {
             worker: node,
+            boot: worker.boot,
             free: match empty {
                 true => worker.cores,
                 false => self.pool.free_cores(node, promised.get(&node).copied().unwrap_or(0)),

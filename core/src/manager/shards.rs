@@ -175,6 +175,7 @@ impl DcJob {
             run: self.run_id(cx.config.dc, workflow, no, facts.attempt),
             dc_epoch: self.facts.dc_epoch,
             owner: self.facts.owner,
+            boot: facts.boot,
             shard: ShardRun {
                 executor: spec.executor,
                 payload: spec.payload.clone(),

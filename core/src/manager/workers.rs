@@ -136,11 +136,6 @@ impl Pool {
         self.workers.retain(|node, worker| worker.registered || statuses.contains_key(node));
     }
 
-    /// A registered worker.
-    pub fn get(&self, node: NodeId) -> Option<&Worker> {
-        self.workers.get(&node)
-    }
-
     /// The registered workers, by id.
     pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Worker)> {
         self.workers.iter().map(|(node, worker)| (*node, worker))
