@@ -222,5 +222,6 @@ overrides! {
         tombstones: u32,
         calls: u32,
         worker_outbox: u16,
+        log_keep: u32,
     }
 }

@@ -106,15 +106,20 @@ impl Inbox {
 
 #[cfg(test)]
 impl Inbox {
-    /// The plain events that come within `patience`.
-    pub(crate) fn take_events(&self, patience: Duration) -> Vec<Event> {
+    /// What comes within `patience`.
+    pub(crate) fn take_inputs(&self, patience: Duration) -> Vec<Input> {
         let mut items = VecDeque::new();
         self.take(&mut items, patience);
-        let event = |item: Item| match item.input {
+        items.into_iter().map(|item| item.input).collect()
+    }
+
+    /// The plain events that come within `patience`.
+    pub(crate) fn take_events(&self, patience: Duration) -> Vec<Event> {
+        let event = |input| match input {
             Input::Event(event) => Some(event),
             _ => None,
         };
-        items.into_iter().filter_map(event).collect()
+        self.take_inputs(patience).into_iter().filter_map(event).collect()
     }
 }
 

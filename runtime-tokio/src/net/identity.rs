@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::ring::default_provider;
@@ -16,6 +16,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tidegate_core::id::{DcId, NodeId, Role};
+
+use crate::init::Issued;
 
 /// The DNS name in every node's certificate.
 pub const NODE_DNS_NAME: &str = "node.tidegate.internal";
@@ -86,27 +88,35 @@ pub struct NodeTls {
 impl NodeTls {
     /// From PEM files.
     pub fn load(authority: &Path, certificate: &Path, key: &Path) -> Result<Self, IdentityError> {
-        let read = |path: &Path| {
-            fs::read(path).map_err(|error| IdentityError { path: path.to_owned(), why: error.to_string() })
-        };
-        let fail = |path: &Path, why: String| IdentityError { path: path.to_owned(), why };
-        let certificates = |path: &Path| -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-            let found = CertificateDer::pem_slice_iter(&read(path)?)
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|error| fail(path, error.to_string()))?;
-            if found.is_empty() { Err(fail(path, "it holds no certificate".into())) } else { Ok(found) }
-        };
+        let [authority, certificate, key] = [authority, certificate, key].map(|path| {
+            let what = path.display().to_string();
+            let pem = fs::read(path).map_err(|error| IdentityError { what: what.clone(), why: error.to_string() })?;
+            Ok(Pem { what, pem })
+        });
+        Self::from_pem(&authority?, &certificate?, &key?)
+    }
+
+    /// From an authority's certificate and what it has issued.
+    pub fn issued(authority: &str, issued: &Issued) -> Result<Self, IdentityError> {
+        let pem = |what: &str, text: &str| Pem { what: what.to_owned(), pem: text.as_bytes().to_vec() };
+        Self::from_pem(
+            &pem("the authority", authority),
+            &pem("the certificate", &issued.certificate),
+            &pem("the key", &issued.key),
+        )
+    }
+
+    fn from_pem(authority: &Pem, certificate: &Pem, key: &Pem) -> Result<Self, IdentityError> {
         let mut roots = RootCertStore::empty();
-        for root in certificates(authority)? {
-            roots.add(root).map_err(|error| fail(authority, error.to_string()))?;
+        for root in authority.certificates()? {
+            roots.add(root).map_err(|error| authority.fail(error))?;
         }
-        let chain = certificates(certificate)?;
-        let private =
-            PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| fail(key, error.to_string()))?;
+        let chain = certificate.certificates()?;
+        let private = PrivateKeyDer::from_pem_slice(&key.pem).map_err(|error| key.fail(error))?;
         let claims = chain.first().and_then(Claims::of).ok_or_else(|| {
-            fail(certificate, "it does not carry exactly one URI tidegate://cluster/role/dc/name".into())
+            certificate.fail("it does not carry exactly one URI tidegate://cluster/role/dc/name")
         })?;
-        Self::new(roots, chain, private, claims).map_err(|error| fail(certificate, error.to_string()))
+        Self::new(roots, chain, private, claims).map_err(|error| certificate.fail(error))
     }
 
     fn new(
@@ -137,16 +147,35 @@ impl NodeTls {
     }
 }
 
+/// Text in PEM, and what it is to people.
+struct Pem {
+    what: String,
+    pem: Vec<u8>,
+}
+
+impl Pem {
+    fn fail(&self, why: impl fmt::Display) -> IdentityError {
+        IdentityError { what: self.what.clone(), why: why.to_string() }
+    }
+
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+        let found = CertificateDer::pem_slice_iter(&self.pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| self.fail(error))?;
+        if found.is_empty() { Err(self.fail("it holds no certificate")) } else { Ok(found) }
+    }
+}
+
 /// Certificates or keys that cannot be used.
 #[derive(Debug)]
 pub struct IdentityError {
-    path: PathBuf,
+    what: String,
     why: String,
 }
 
 impl fmt::Display for IdentityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.why)
+        write!(f, "{}: {}", self.what, self.why)
     }
 }
 
