@@ -9,9 +9,9 @@
 //! rest lies unordered in slots and moves down at most 8 times. A moved or removed deadline leaves a stale entry
 //! behind, which is dropped when it comes up, or with all others when they outnumber the live ones.
 //!
-//! Against a pair of ordered maps, with 10,000 deadlines: moving one costs half (0.15 us to 0.3 us), arming and
-//! removing one and taking out the due ones cost the same. A bound on memory comes from the owner, whose records the
-//! keys belong to: entries are at most twice the keys, and [`STALE_MAX`].
+//! Measured against a pair of ordered maps with 10,000 deadlines of 24-byte keys, in one run: moving one 91 ns to 354,
+//! arming one and removing another 111 to 170, taking out a due one and arming it again 259 to 298. The bound on keys
+//! is the owner's, whose records they belong to; entries are at most twice as many, and [`STALE_MAX`].
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BinaryHeap};
@@ -71,7 +71,7 @@ impl<K: Copy + Ord> Wheel<K> {
         if self.at.insert(key, at) != Some(at) {
             self.held += 1;
             self.place((at, key));
-            self.settle();
+            self.settle_after(key);
         }
     }
 
@@ -79,7 +79,7 @@ impl<K: Copy + Ord> Wheel<K> {
     pub fn disarm(&mut self, key: K) -> bool {
         let armed = self.at.remove(&key).is_some();
         if armed {
-            self.settle();
+            self.settle_after(key);
         }
         armed
     }
@@ -100,8 +100,11 @@ impl<K: Copy + Ord> Wheel<K> {
         if at > now {
             return None;
         }
+        self.ready.pop();
+        self.held -= 1;
         self.at.remove(&key);
         self.settle();
+        self.limit_stale();
         Some((at, key))
     }
 
@@ -134,11 +137,22 @@ impl<K: Copy + Ord> Wheel<K> {
         level.occupied |= 1 << slot;
     }
 
-    /// Makes the earliest live entry the first of `ready`, and keeps stale ones few.
-    fn settle(&mut self) {
+    /// Settles where the key's deadline changed: the first entry can only be stale if it is the key's.
+    fn settle_after(&mut self, key: K) {
+        if self.ready.peek().is_none_or(|Reverse((_, first))| *first == key) {
+            self.settle();
+        }
+        self.limit_stale();
+    }
+
+    fn limit_stale(&mut self) {
         if self.held > 2 * self.at.len() + STALE_MAX {
             self.rebuild();
         }
+    }
+
+    /// Makes the earliest live entry the first of `ready`.
+    fn settle(&mut self) {
         loop {
             while let Some(Reverse((at, key))) = self.ready.peek() {
                 if self.at.get(key) == Some(at) {
@@ -299,7 +313,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_does_what_an_ordered_map_does(ops in vec(op(40), 0..400)) {
+        fn it_does_what_an_ordered_map_does(ops in vec(op(100), 0..800)) {
             run(ops);
         }
 
