@@ -23,7 +23,7 @@ pub use message::{
     ShardReport,
 };
 pub use row::{decode_row, encode_row};
-pub use validate::{MAX_DC_WINDOWS, MAX_HELD, MAX_JOBS, MAX_SHARD_WINDOWS, OutOfBounds};
+pub use validate::{MAX_DC_WINDOWS, MAX_HELD, MAX_JOBS, MAX_SHARD_WINDOWS, MAX_WHY, OutOfBounds};
 
 use minicbor::{Decode, Encode};
 
