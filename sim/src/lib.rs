@@ -4,4 +4,6 @@
 //! clients) is made of values and hashes: no thread, no wall clock, no entropy, no static. A [`plan::Plan`] goes in; a
 //! digest, the faults that fired and the violations that the oracles found come out.
 
+pub mod ping;
 pub mod plan;
+pub mod world;

@@ -43,6 +43,17 @@ impl<const DIGITS: u8> Sketch<DIGITS> {
         sketch
     }
 
+    /// So many samples of one value, which is clamped as a recorded one is.
+    pub fn of(us: u64, count: u64) -> Self {
+        if count == 0 {
+            return Self::default();
+        }
+        let value = us.clamp(Layout::LOWEST_US, Layout::HIGHEST_US);
+        let clamped = if value == us { 0 } else { count };
+        let buckets = alloc::vec![(Self::LAYOUT.bucket(value), count)];
+        Self::from_parts(buckets, value.saturating_mul(count), (value, value), clamped)
+    }
+
     /// How many samples.
     pub fn count(&self) -> u64 {
         self.buckets.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(*count))

@@ -28,8 +28,6 @@ pub struct FaultPlan {
 pub enum FaultKind {
     /// The machine loses power: what was not synced may be lost. Undone: it starts again.
     Crash,
-    /// The process is killed, as by `kill -9`, and its disk keeps everything it was given. Undone: it starts again.
-    Kill,
     /// The process is asked to finish (SIGTERM). Undone: it starts again.
     Drain,
     /// It starts (again) from its disk; a running one is crashed before.
@@ -144,7 +142,7 @@ impl FaultKind {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Crash => "crash",
-            Self::Kill => "kill",
+
             Self::Drain => "drain",
             Self::Restart => "restart",
             Self::Freeze => "freeze",

@@ -1,0 +1,405 @@
+//! Faults as they happen, and as they end; and the triggers that wait for an observation.
+
+use std::collections::BTreeMap;
+
+use tidegate_core::event::Event;
+use tidegate_core::observe::Observation;
+
+use super::clock::Time;
+use super::facts::{Fact, HostIx, ProcessEnd};
+use super::host::Actor;
+use super::words::{fields_match, name_of};
+use super::{Act, Item, Machine, World};
+use crate::plan::{Direction, FaultKind, MessageAction, MessageRule, Seen, Selector, When};
+
+const MS: Time = 1_000_000;
+
+/// Something that waits for an observation.
+pub(super) struct Trigger {
+    seen: Seen,
+    left: u32,
+    host: u32,
+    act: Act,
+}
+
+/// A rule on messages that is in force.
+pub(super) struct Rule {
+    fault: u32,
+    from: HostIx,
+    to: Option<Vec<HostIx>>,
+    rule: MessageRule,
+    fitted: u32,
+}
+
+/// A fault that is on, with what it takes to undo it.
+pub(super) struct Active {
+    hosts: Vec<HostIx>,
+    pairs: Vec<(u32, u32)>,
+}
+
+impl<M: Machine> World<M> {
+    /// Something happens at an instant, or waits for an observation.
+    pub(super) fn schedule(&mut self, host: u32, when: &When, act: Act) {
+        match when {
+            When::AtMs(ms) => self.queue.push(ms * MS, Item::Act { host, act, observer: None }),
+            When::Seen(seen) => {
+                self.triggers.push(Trigger { left: seen.nth.max(1), seen: seen.clone(), host, act });
+            }
+        }
+    }
+
+    /// An observation may be what somebody waits for.
+    pub(super) fn pull_triggers(&mut self, host: HostIx, observation: &Observation) {
+        let name = name_of(observation);
+        let mut at = 0;
+        while at < self.triggers.len() {
+            let trigger = &self.triggers[at];
+            let early = self.now < trigger.seen.not_before_ms * MS;
+            let fits = !early && name.is(&trigger.seen.name) && self.trigger_fits(trigger, host, observation);
+            if !fits {
+                at += 1;
+                continue;
+            }
+            self.triggers[at].left -= 1;
+            if self.triggers[at].left > 0 {
+                at += 1;
+                continue;
+            }
+            let trigger = self.triggers.remove(at);
+            let due = self.now + trigger.seen.after_ms * MS;
+            self.queue
+                .push(due, Item::Act { host: trigger.host, act: trigger.act, observer: Some(host as u32) });
+        }
+    }
+
+    fn trigger_fits(&self, trigger: &Trigger, host: HostIx, observation: &Observation) -> bool {
+        let by = trigger.seen.by.as_ref();
+        by.is_none_or(|by| self.scene.select(by, Some(host)).contains(&host))
+            && fields_match(&self.scene, observation, &trigger.seen.fields)
+    }
+
+    /// A planned fault happens.
+    pub(super) fn fault_begins(&mut self, fault: usize, observer: Option<HostIx>) {
+        if self.scene.healed {
+            return;
+        }
+        let plan = self.scene.plan.faults[fault].clone();
+        let hosts = self.scene.select(&plan.target, observer);
+        let mut active = Active { hosts: Vec::new(), pairs: Vec::new() };
+        for host in hosts {
+            if !self.fault_hits(fault, host, &plan.kind, observer, &mut active) {
+                continue;
+            }
+            active.hosts.push(host);
+            *self.fired.entry(plan.kind.name()).or_insert(0) += 1;
+            if let Some(trace) = &mut self.trace {
+                let text =
+                    format!("FAULT {} at {}: {:?}", plan.kind.name(), self.scene.hosts[host].name, plan.kind);
+                trace.line(&self.scene, &text);
+            }
+            self.tell(&Fact::Fault { fault, kind: plan.kind.name(), host });
+        }
+        if active.hosts.is_empty() {
+            return;
+        }
+        self.active.insert(fault as u32, active);
+        if let Some(ms) = plan.for_ms {
+            self.queue.push(self.now + ms * MS, Item::Undo { fault: fault as u32 });
+        }
+    }
+
+    /// A fault hits one host; false where it has no effect there.
+    fn fault_hits(
+        &mut self,
+        fault: usize,
+        host: HostIx,
+        kind: &FaultKind,
+        observer: Option<HostIx>,
+        active: &mut Active,
+    ) -> bool {
+        let is_node = host < self.scene.nodes;
+        match kind {
+            FaultKind::Cut { from, direction } => {
+                let pairs = self.pairs(host, from.as_ref(), *direction, observer);
+                self.cut(&pairs, true);
+                active.pairs.extend(&pairs);
+                !pairs.is_empty()
+            }
+            FaultKind::Heal => self.heal_host(host),
+            FaultKind::Reset { from } => self.reset(host, from.as_ref(), observer),
+            FaultKind::LossPermille(permille) => {
+                self.hosts[host].loss_permille += permille;
+                self.refresh_host(host);
+                true
+            }
+            FaultKind::DelayMs(ms) => {
+                self.hosts[host].delay_us += ms * 1_000;
+                self.refresh_host(host);
+                true
+            }
+            FaultKind::Messages(rule) => {
+                let to = rule.to.as_ref().map(|to| self.scene.select(to, observer));
+                self.rules.push(Rule { fault: fault as u32, from: host, to, rule: rule.clone(), fitted: 0 });
+                true
+            }
+            FaultKind::Garbage { from } => {
+                let senders = self.scene.select(from, observer);
+                for &sender in &senders {
+                    self.send_garbage(sender, host);
+                }
+                !senders.is_empty()
+            }
+            _ if !is_node => false,
+            FaultKind::Crash
+            | FaultKind::Restart
+            | FaultKind::Drain
+            | FaultKind::Freeze
+            | FaultKind::SlowUs(_) => self.process_fault(host, kind),
+            FaultKind::WallJumpMs(_) | FaultKind::WallDriftPpm(_) | FaultKind::MonoRatePpm(_) => {
+                self.clock_fault(host, kind);
+                true
+            }
+            FaultKind::DiskFail
+            | FaultKind::DiskStall
+            | FaultKind::DiskSlowUs(_)
+            | FaultKind::DiskWipe
+            | FaultKind::DiskSave
+            | FaultKind::DiskRestore => self.disk_fault(host, kind),
+        }
+    }
+
+    fn process_fault(&mut self, host: HostIx, kind: &FaultKind) -> bool {
+        let runs = self.hosts[host].runs();
+        match kind {
+            FaultKind::Crash if runs => self.process_ends(host, ProcessEnd::Crash),
+            FaultKind::Restart => {
+                self.process_ends(host, ProcessEnd::Crash);
+                self.process_begins(host);
+            }
+            FaultKind::Drain if runs => self.deliver(host, Event::Drain),
+            FaultKind::Freeze => {
+                self.hosts[host].frozen += 1;
+                self.hosts[host].wake = Time::MAX;
+            }
+            FaultKind::SlowUs(us) => self.hosts[host].slow_us += us,
+            _ => return false,
+        }
+        true
+    }
+
+    fn clock_fault(&mut self, host: HostIx, kind: &FaultKind) {
+        let clock = &mut self.hosts[host].clock;
+        match *kind {
+            FaultKind::WallJumpMs(ms) => clock.jump_wall(self.now, ms),
+            FaultKind::WallDriftPpm(ppm) => clock.set_wall_rate(self.now, ppm),
+            FaultKind::MonoRatePpm(ppm) => clock.set_mono_rate(self.now, ppm),
+            _ => {}
+        }
+        self.hosts[host].wake = Time::MAX;
+        self.arm(host);
+    }
+
+    fn disk_fault(&mut self, host: HostIx, kind: &FaultKind) -> bool {
+        match kind {
+            FaultKind::DiskFail => self.hosts[host].disk.fails_next = true,
+            FaultKind::DiskStall => self.hosts[host].disk.stalled = true,
+            FaultKind::DiskSlowUs(us) => self.hosts[host].disk.slow_us += us,
+            FaultKind::DiskSave => self.hosts[host].disk.save(),
+            FaultKind::DiskWipe => {
+                self.process_ends(host, ProcessEnd::Crash);
+                self.wipe(host);
+                self.process_begins(host);
+            }
+            FaultKind::DiskRestore => {
+                self.process_ends(host, ProcessEnd::Crash);
+                let restored = self.hosts[host].disk.restore();
+                self.process_begins(host);
+                return restored;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// A planned fault ends.
+    pub(super) fn fault_ends(&mut self, fault: u32) {
+        let Some(active) = self.active.remove(&fault) else { return };
+        let kind = self.scene.plan.faults[fault as usize].kind.clone();
+        if let Some(trace) = &mut self.trace {
+            let names: Vec<&str> = active.hosts.iter().map(|&host| self.scene.name(host)).collect();
+            trace.line(&self.scene, &format!("over: {} at {}", kind.name(), names.join(", ")));
+        }
+        self.cut(&active.pairs, false);
+        self.rules.retain(|rule| rule.fault != fault);
+        for host in active.hosts {
+            self.undo(host, &kind);
+        }
+    }
+
+    fn undo(&mut self, host: HostIx, kind: &FaultKind) {
+        match kind {
+            FaultKind::Crash | FaultKind::Drain => {
+                if !self.hosts[host].runs() {
+                    self.process_begins(host);
+                }
+            }
+            FaultKind::Freeze => {
+                self.hosts[host].frozen -= 1;
+                self.thaw(host);
+            }
+            FaultKind::SlowUs(us) => self.hosts[host].slow_us -= us,
+            FaultKind::LossPermille(permille) => {
+                self.hosts[host].loss_permille -= permille;
+                self.refresh_host(host);
+            }
+            FaultKind::DelayMs(ms) => {
+                self.hosts[host].delay_us -= ms * 1_000;
+                self.refresh_host(host);
+            }
+            FaultKind::WallDriftPpm(_) => self.clock_fault(host, &FaultKind::WallDriftPpm(0)),
+            FaultKind::MonoRatePpm(_) => self.clock_fault(host, &FaultKind::MonoRatePpm(0)),
+            FaultKind::DiskFail => {
+                self.hosts[host].disk.fails_next = false;
+                if !self.hosts[host].runs() {
+                    self.process_begins(host);
+                }
+            }
+            FaultKind::DiskStall => self.disk_resumes(host),
+            FaultKind::DiskSlowUs(us) => self.hosts[host].disk.slow_us -= us,
+            _ => {}
+        }
+    }
+
+    fn thaw(&mut self, host: HostIx) {
+        if self.hosts[host].frozen == 0 {
+            self.hosts[host].resume_due = false;
+            self.queue.push(self.now, Item::Resume { host: host as u32, boot: self.scene.boots[host] });
+            self.arm(host);
+            self.dial_all(host);
+        }
+    }
+
+    /// Every fault is over: whatever was broken works again, and dead nodes start.
+    pub(super) fn heal_everything(&mut self) {
+        let faults: Vec<u32> = self.active.keys().copied().collect();
+        for fault in faults {
+            self.fault_ends(fault);
+        }
+        let pairs: Vec<(u32, u32)> = self.cuts.keys().copied().collect();
+        self.cuts = BTreeMap::new();
+        self.refresh_pairs(&pairs);
+        self.scene.healed = true;
+        if let Some(trace) = &mut self.trace {
+            trace.line(&self.scene, "everything is healed");
+        }
+        self.tell(&Fact::Healed);
+        for host in 0..self.scene.nodes {
+            self.hosts[host].clock.repair(self.now);
+            self.hosts[host].wake = Time::MAX;
+            if matches!(self.hosts[host].actor, Actor::Nothing) {
+                self.process_begins(host);
+            }
+            self.arm(host);
+        }
+    }
+
+    // ---- cuts ----
+
+    /// The pairs between a host and the others, in the direction that is cut.
+    fn pairs(
+        &self,
+        host: HostIx,
+        from: Option<&Selector>,
+        direction: Direction,
+        observer: Option<HostIx>,
+    ) -> Vec<(u32, u32)> {
+        let others = match from {
+            Some(from) => self.scene.select(from, observer),
+            None => (0..self.hosts.len()).collect(),
+        };
+        let others = others.into_iter().filter(|&other| other != host).map(|other| other as u32);
+        let host = host as u32;
+        others
+            .flat_map(|other| {
+                let out = (direction != Direction::In).then_some((host, other));
+                out.into_iter().chain((direction != Direction::Out).then_some((other, host)))
+            })
+            .collect()
+    }
+
+    fn cut(&mut self, pairs: &[(u32, u32)], on: bool) {
+        for pair in pairs {
+            let count = self.cuts.entry(*pair).or_insert(0);
+            *count = if on { *count + 1 } else { count.saturating_sub(1) };
+            if *count == 0 {
+                self.cuts.remove(pair);
+            }
+        }
+        self.refresh_pairs(pairs);
+    }
+
+    fn refresh_pairs(&mut self, pairs: &[(u32, u32)]) {
+        for &(a, b) in pairs {
+            let node = self.scene.hosts[b as usize].node;
+            if let Some(peer) = self.hosts[a as usize].peer(node) {
+                let link = self.hosts[a as usize].peers[peer].link as usize;
+                self.refresh_link(link);
+            }
+        }
+    }
+
+    fn refresh_host(&mut self, host: HostIx) {
+        for peer in 0..self.hosts[host].peers.len() {
+            let link = self.hosts[host].peers[peer].link as usize;
+            self.refresh_link(link);
+        }
+    }
+
+    fn heal_host(&mut self, host: HostIx) -> bool {
+        let touches = |pair: &&(u32, u32)| pair.0 as usize == host || pair.1 as usize == host;
+        let pairs: Vec<(u32, u32)> = self.cuts.keys().filter(touches).copied().collect();
+        for pair in &pairs {
+            self.cuts.remove(pair);
+        }
+        self.refresh_pairs(&pairs);
+        !pairs.is_empty()
+    }
+
+    fn reset(&mut self, host: HostIx, from: Option<&Selector>, observer: Option<HostIx>) -> bool {
+        let mut any = false;
+        for (a, b) in self.pairs(host, from, Direction::Out, observer) {
+            any |= self.reset_pair(a as usize, b as usize);
+        }
+        any
+    }
+
+    /// The connection of two hosts breaks; false where there is none.
+    pub(super) fn reset_pair(&mut self, a: HostIx, b: HostIx) -> bool {
+        let node = self.scene.hosts[b].node;
+        let Some(peer) = self.hosts[a].peer(node) else { return false };
+        let link = self.hosts[a].peers[peer].link as usize;
+        let was_up = self.links[link].up != [false; 2];
+        if was_up {
+            self.break_session(link);
+        }
+        was_up
+    }
+
+    /// What the rules say about a message.
+    pub(super) fn touch(&mut self, from: HostIx, to: HostIx, kind: &str) -> Option<MessageAction> {
+        for rule in &mut self.rules {
+            let fits = rule.from == from
+                && rule.to.as_ref().is_none_or(|hosts| hosts.contains(&to))
+                && rule.rule.kind.as_ref().is_none_or(|wanted| wanted == kind);
+            if !fits {
+                continue;
+            }
+            rule.fitted += 1;
+            let first = rule.rule.nth.max(1);
+            if rule.fitted >= first && (rule.rule.count == 0 || rule.fitted < first + rule.rule.count) {
+                return Some(rule.rule.action);
+            }
+        }
+        None
+    }
+}
