@@ -1,1 +1,144 @@
-//! See the crate's documentation.
+//! Which datacenters a job goes to: a pure function of what a gate knows about them.
+//!
+//! In: one [`Candidate`] for each usable datacenter. Out: their order, the same at every gate that knows the same. A
+//! round trip is measured or unknown, as a type: an unknown one is no number, and never wins a tie.
+
+use alloc::vec::Vec;
+use core::cmp::{Ordering, Reverse};
+
+use crate::id::DcId;
+use crate::time::Duration;
+
+/// How far away something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rtt {
+    /// The least recent round trip.
+    Measured(Duration),
+    /// Nothing is known.
+    Unknown,
+}
+
+impl Rtt {
+    /// From a measurement, if there is one.
+    pub fn from_measured(rtt: Option<Duration>) -> Self {
+        rtt.map_or(Self::Unknown, Self::Measured)
+    }
+
+    /// The measurement, if there is one.
+    pub const fn measured(self) -> Option<Duration> {
+        match self {
+            Self::Measured(rtt) => Some(rtt),
+            Self::Unknown => None,
+        }
+    }
+
+    /// Nearest first, unknown last.
+    pub fn nearer_first(self, other: Self) -> Ordering {
+        match (self, other) {
+            (Self::Measured(one), Self::Measured(other)) => one.cmp(&other),
+            (Self::Measured(_), Self::Unknown) => Ordering::Less,
+            (Self::Unknown, Self::Measured(_)) => Ordering::Greater,
+            (Self::Unknown, Self::Unknown) => Ordering::Equal,
+        }
+    }
+}
+
+/// A datacenter that can take the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Which.
+    pub dc: DcId,
+    /// Its cores; at least `needed`, or it is no candidate.
+    pub total_cores: u32,
+    /// Cores without a reservation.
+    pub free_cores: u32,
+    /// Cores that the job's widest workflow takes there at least.
+    pub needed_cores: u32,
+    /// How far away it is.
+    pub rtt: Rtt,
+}
+
+impl Candidate {
+    /// Free capacity in quarters: coarse, so that a few cores do not outweigh a continent.
+    fn free_quarters(&self) -> u32 {
+        (u64::from(self.free_cores) * 4 / u64::from(self.total_cores.max(1))) as u32
+    }
+}
+
+/// Puts the best first: those that can start it now, then by free capacity in quarters, then by distance, then by name.
+pub fn rank(candidates: &mut [Candidate]) {
+    candidates.sort_by(|one, other| {
+        let key = |it: &Candidate| (Reverse(it.free_cores >= it.needed_cores), Reverse(it.free_quarters()));
+        key(one)
+            .cmp(&key(other))
+            .then_with(|| one.rtt.nearer_first(other.rtt))
+            .then_with(|| one.dc.cmp(&other.dc))
+    });
+}
+
+/// The names of ranked candidates.
+pub fn names(candidates: &[Candidate]) -> Vec<DcId> {
+    candidates.iter().map(|candidate| candidate.dc).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec;
+
+    fn dc(name: &str) -> DcId {
+        DcId::new(name).expect("a name")
+    }
+
+    fn candidate(name: &str, free_cores: u32, rtt_ms: Option<u64>) -> Candidate {
+        let rtt = Rtt::from_measured(rtt_ms.map(Duration::from_millis));
+        Candidate { dc: dc(name), total_cores: 100, free_cores, needed_cores: 10, rtt }
+    }
+
+    fn ranked(mut candidates: Vec<Candidate>) -> Vec<DcId> {
+        rank(&mut candidates);
+        names(&candidates)
+    }
+
+    #[test]
+    fn an_unknown_round_trip_never_wins_a_tie() {
+        let order = ranked(vec![
+            candidate("a", 90, None),
+            candidate("b", 90, Some(400)),
+            candidate("c", 90, Some(30)),
+        ]);
+        assert_eq!(order, [dc("c"), dc("b"), dc("a")]);
+    }
+
+    #[test]
+    fn room_to_start_now_comes_before_distance() {
+        let order = ranked(vec![candidate("near", 5, Some(1)), candidate("far", 20, Some(300))]);
+        assert_eq!(order, [dc("far"), dc("near")]);
+    }
+
+    #[test]
+    fn a_few_cores_do_not_outweigh_distance_but_a_quarter_does() {
+        let near = candidate("near", 80, Some(5));
+        assert_eq!(ranked(vec![candidate("far", 90, Some(100)), near])[0], dc("near"));
+        let busy = candidate("busy", 30, Some(5));
+        assert_eq!(ranked(vec![busy, candidate("far", 90, Some(100))])[0], dc("far"));
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_does_not_depend_on_the_order_of_asking(
+            shapes in proptest::collection::vec((0u32..100, proptest::option::of(0u64..500)), 1..8),
+            seed in any::<u64>(),
+        ) {
+            let all: Vec<Candidate> = shapes
+                .iter()
+                .enumerate()
+                .map(|(ix, (free, rtt))| candidate(&std::format!("dc{ix}"), *free, *rtt))
+                .collect();
+            let mut shuffled = all.clone();
+            crate::rng::NodeRng::new([seed as u8; 32], seed).shuffle(&mut shuffled);
+            prop_assert_eq!(ranked(all), ranked(shuffled));
+        }
+    }
+}
