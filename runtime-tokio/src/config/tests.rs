@@ -80,9 +80,9 @@ fn what_is_unknown_or_of_the_wrong_type_is_shown_where_it_stands() {
     refused(
         gate("[api]\nlsten = \"127.0.0.1:8080\"\n"),
         expect![[r#"
-            /etc/tidegate/g1.toml:21:1: unknown field `lsten`, expected one of `listen`, `certificate`, `key`, `tokens`
+            /etc/tidegate/g1.toml:22:1: unknown field `lsten`, expected one of `listen`, `certificate`, `key`, `tokens`
                |
-            21 | lsten = "127.0.0.1:8080"
+            22 | lsten = "127.0.0.1:8080"
                | ^^^^^"#]],
     );
     refused(
@@ -116,9 +116,9 @@ fn an_api_that_others_reach_needs_tls_and_tokens() {
     refused(
         gate("[api]\nlisten = \"0.0.0.0:8080\"\n"),
         expect![[r#"
-            /etc/tidegate/g1.toml:20:1: 0.0.0.0:8080 can be reached from other machines: it needs certificate, key and at least one token
+            /etc/tidegate/g1.toml:21:1: 0.0.0.0:8080 can be reached from other machines: it needs certificate, key and at least one token
                |
-            20 | [api]
+            21 | [api]
                | ^^^^^"#]],
     );
     let tls = "[api]\nlisten = \"0.0.0.0:8080\"\ncertificate = \"a.pem\"\nkey = \"a.key\"\n";

@@ -185,3 +185,68 @@ fn a_full_disk_fails_the_first_batch_that_does_not_fit_and_nothing_is_stored_aft
     writer.join();
     assert!(inbox.take_events(Duration::ZERO).is_empty(), "a failure is final");
 }
+
+/// Names the folder that [`child_writes_until_it_is_killed`] writes to.
+const CHILD: &str = "TIDEGATE_TEST_WRITER";
+
+fn numbered(n: u64) -> Write {
+    let value = n.to_be_bytes().repeat(100 + (n % 37) as usize);
+    Write { key: Bytes([&[table::LOG], &n.to_be_bytes()[..]].concat()), value: Some(Bytes(value)) }
+}
+
+#[test]
+#[ignore = "the killed process of the next test"]
+fn child_writes_until_it_is_killed() {
+    let Some(dir) = std::env::var_os(CHILD) else { return };
+    let opened = Disk::open(Path::new(&dir), NODE).unwrap();
+    let begun = opened.rows.len() as u64;
+    let (sender, inbox) = Inbox::new(NodeClock::start());
+    let (_writer, queue) = Writer::start(opened.disk, sender, Metrics::default()).unwrap();
+    let mut next = 0;
+    loop {
+        for _ in 0..4 {
+            next += 1;
+            queue.store(StoreToken(next), vec![numbered(begun + next)]);
+        }
+        for event in inbox.take_events(Duration::from_secs(60)) {
+            let Event::Stored { token } = event else { panic!("{event:?}") };
+            println!("stored {}", begun + token.0);
+        }
+    }
+}
+
+#[test]
+fn a_killed_process_has_lost_nothing_that_was_reported_stored() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+    let dir = tempfile::tempdir().unwrap();
+    for round in 1..=5u32 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "disk::tests::child_writes_until_it_is_killed", "--ignored", "--nocapture"])
+            .env(CHILD, dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut reported = 0;
+        let mut lines = 0;
+        // Killed after another number of reports each round; what was still in the pipe counts as well.
+        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+            if let Some(stored) = line.unwrap().strip_prefix("stored ") {
+                reported = stored.parse().unwrap();
+                lines += 1;
+                if lines == 20 + 13 * round {
+                    child.kill().unwrap();
+                }
+            }
+        }
+        child.wait().unwrap();
+        assert!(reported > 0);
+        let opened = Disk::open(dir.path(), NODE).unwrap();
+        assert_eq!(opened.boot.0, 2 * round, "one start of the child and one of this test in each round");
+        assert!(opened.rows.len() as u64 >= reported, "{} rows of {reported} reported", opened.rows.len());
+        for (n, row) in (1..).zip(&opened.rows) {
+            let expected = numbered(n);
+            assert_eq!((&row.0, Some(&row.1)), (&expected.key, expected.value.as_ref()), "row {n} of round {round}");
+        }
+    }
+}

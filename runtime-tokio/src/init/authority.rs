@@ -37,7 +37,13 @@ impl std::error::Error for AuthorityError {}
 
 impl From<rcgen::Error> for AuthorityError {
     fn from(error: rcgen::Error) -> Self {
-        Self(error.to_string())
+        Self::new(error)
+    }
+}
+
+impl AuthorityError {
+    pub(super) fn new(why: impl fmt::Display) -> Self {
+        Self(why.to_string())
     }
 }
 
@@ -99,6 +105,6 @@ impl fmt::Debug for Authority {
 /// 32 random bytes as 64 hexadecimal digits: a gossip key, or a token.
 pub fn random_hex() -> Result<String, AuthorityError> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| AuthorityError(error.to_string()))?;
+    getrandom::fill(&mut bytes).map_err(AuthorityError::new)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -6,8 +6,10 @@
 
 mod authority;
 mod files;
+mod throwaway;
 #[cfg(test)]
 mod tests;
 
 pub use authority::{Authority, AuthorityError, Issued, random_hex};
 pub use files::{InitError, InitOptions, Made, init};
+pub use throwaway::ThrowAway;

@@ -251,7 +251,7 @@ async fn garbage_of_a_proven_peer_is_its_own_and_ends_the_connection() {
     let (authority, m1, w1) = manager_and_worker();
     let mut manager = End::new(&authority, &m1, 1, vec![], &[]);
     let mut worker = End::new(&authority, &w1, 1, vec![manager.target(&m1)], &[&m1]);
-    manager.up().await;
+    let _to_worker = manager.up().await;
     let (_, _, queue) = worker.up().await;
     let malformed = |why| Event::Malformed { peer: Some(w1.node()), why };
     // A whole frame whose body is no message costs that frame alone.
@@ -272,7 +272,7 @@ async fn a_message_that_its_senders_role_may_not_send_ends_the_connection() {
     let (authority, m1, w1) = manager_and_worker();
     let mut manager = End::new(&authority, &m1, 1, vec![], &[]);
     let mut worker = End::new(&authority, &w1, 1, vec![manager.target(&m1)], &[&m1]);
-    manager.up().await;
+    let _to_worker = manager.up().await;
     let (_, _, queue) = worker.up().await;
     assert!(queue.send(frame(&Message::ForgetAtWorker { jobs: vec![] })));
     let expected = Event::Malformed { peer: Some(w1.node()), why: Malformed::Role };
