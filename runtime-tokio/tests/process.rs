@@ -184,7 +184,11 @@ fn a_data_folder_that_cannot_be_written_is_refused() {
     }
     let output = files.run("gate", "gate-1");
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("cannot use") && said(&output).contains("gate-1/data"), "{}", said(&output));
+    assert!(
+        said(&output).contains("cannot use") && said(&output).contains("gate-1/data"),
+        "{}",
+        said(&output)
+    );
 }
 
 #[test]

@@ -246,7 +246,11 @@ fn a_killed_process_has_lost_nothing_that_was_reported_stored() {
         assert!(opened.rows.len() as u64 >= reported, "{} rows of {reported} reported", opened.rows.len());
         for (n, row) in (1..).zip(&opened.rows) {
             let expected = numbered(n);
-            assert_eq!((&row.0, Some(&row.1)), (&expected.key, expected.value.as_ref()), "row {n} of round {round}");
+            assert_eq!(
+                (&row.0, Some(&row.1)),
+                (&expected.key, expected.value.as_ref()),
+                "row {n} of round {round}"
+            );
         }
     }
 }

@@ -6,9 +6,9 @@
 
 mod authority;
 mod files;
-mod throwaway;
 #[cfg(test)]
 mod tests;
+mod throwaway;
 
 pub use authority::{Authority, AuthorityError, Issued, random_hex};
 pub use files::{InitError, InitOptions, Made, init};

@@ -90,7 +90,8 @@ impl NodeTls {
     pub fn load(authority: &Path, certificate: &Path, key: &Path) -> Result<Self, IdentityError> {
         let [authority, certificate, key] = [authority, certificate, key].map(|path| {
             let what = path.display().to_string();
-            let pem = fs::read(path).map_err(|error| IdentityError { what: what.clone(), why: error.to_string() })?;
+            let pem = fs::read(path)
+                .map_err(|error| IdentityError { what: what.clone(), why: error.to_string() })?;
             Ok(Pem { what, pem })
         });
         Self::from_pem(&authority?, &certificate?, &key?)

@@ -191,14 +191,18 @@ async fn a_right_certificate_in_the_wrong_place_is_denied() {
     let (authority, m1, _) = manager_and_worker();
     let manager = End::new(&authority, &m1, 1, vec![], &[]);
     let target = manager.target(&m1);
-    let code = async |claims: &Claims| match greeting::dial(&hello(claims, 1), &tls(&authority, claims), &target).await {
-        Err(NoGreeting::Refused(fault)) => fault.code,
-        other => panic!("{:?}", other.err()),
-    };
+    let code =
+        async |claims: &Claims| match greeting::dial(&hello(claims, 1), &tls(&authority, claims), &target)
+            .await
+        {
+            Err(NoGreeting::Refused(fault)) => fault.code,
+            other => panic!("{:?}", other.err()),
+        };
     assert_eq!(code(&claims(Role::Worker, "ams", "w1")).await, FaultCode::RoleDenied, "another datacenter");
     let gate = claims(Role::Gate, "", "g1");
     assert_eq!(code(&gate).await, FaultCode::Unauthorized, "managers dial gates, never the other way");
-    let unlisted = (0..).map(|n| claims(Role::Manager, "fra", &format!("x{n}"))).find(|x| x.node() < m1.node());
+    let unlisted =
+        (0..).map(|n| claims(Role::Manager, "fra", &format!("x{n}"))).find(|x| x.node() < m1.node());
     assert_eq!(code(&unlisted.unwrap()).await, FaultCode::Unauthorized, "not in the configuration");
 }
 

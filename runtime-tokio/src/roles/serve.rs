@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use tidegate_core::effect::HaltReason;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::setup::{NodeSetup, RunningNode, StartError};
+use super::setup::{NodeSetup, RunningNode, StartError, explain};
 use crate::config::{LogFormat, LogSettings, NodeFile};
 use crate::driver::{ExecutorsFactory, Exit};
 use crate::net::{Bound, Claims, KeyRing, NodeTls};
@@ -35,12 +36,9 @@ pub fn serve(
     code
 }
 
-/// Exit code of a node that could not start.
-const CANNOT_START: u8 = 1;
-
 fn refuse(error: &StartError) -> ExitCode {
     eprintln!("tidegate: {error}");
-    ExitCode::from(CANNOT_START)
+    ExitCode::from(error.code())
 }
 
 fn start_log(log: &LogSettings) {
@@ -129,7 +127,8 @@ async fn run(mut node: RunningNode, mut signals: Signals) -> u8 {
     };
     node.wait().await;
     match exit {
-        Exit::Halted(reason) => tracing::info!(?reason, "ended"),
+        Exit::Halted(HaltReason::Drained) => tracing::info!("ended: drained"),
+        Exit::Halted(reason) => tracing::error!("ended: {}", explain(reason)),
         Exit::Stopped => tracing::info!("stopped"),
         Exit::Panicked => tracing::error!("the node broke one of its invariants and has ended"),
     }

@@ -8,6 +8,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use tidegate_core::config::{Datacenter, Limits, NodeConfig, Offer, Peer, Roster, Timing};
+use tidegate_core::effect::HaltReason;
 use tidegate_core::id::{DcId, NodeId, Role};
 use tidegate_core::swim::Addr;
 use tidegate_core::wire::{ConnectionKind, Hello, dials};
@@ -61,17 +62,28 @@ pub struct NodeSetup {
 
 /// Why a node did not start. Its text tells the operator what to do.
 #[derive(Debug)]
-pub struct StartError(String);
+pub struct StartError {
+    why: String,
+    code: u8,
+}
+
+/// Exit code of a node that could not start.
+const CANNOT_START: u8 = 1;
 
 impl StartError {
     pub(super) fn new(why: impl fmt::Display) -> Self {
-        Self(why.to_string())
+        Self { why: why.to_string(), code: CANNOT_START }
+    }
+
+    /// The exit code of a process that was to serve this node alone (documented in `docs/configuration.md`).
+    pub const fn code(&self) -> u8 {
+        self.code
     }
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.why)
     }
 }
 
@@ -109,11 +121,13 @@ impl NodeSetup {
                 None => None,
             };
         let hello = hello(&claims, &boot);
-        let node = Node::new(boot).map_err(|reason| {
-            StartError::new(format!(
-                "the node cannot use its rows in {}: {reason:?}",
-                self.data_dir.display()
-            ))
+        let node = Node::new(boot).map_err(|reason| StartError {
+            why: format!(
+                "the node cannot start from its rows in {}: {}",
+                self.data_dir.display(),
+                explain(reason)
+            ),
+            code: Exit::Halted(reason).code(),
         })?;
 
         let metrics = Metrics::default();
@@ -194,6 +208,19 @@ impl NodeSetup {
             peers.push(Peer { node, name: member.name.clone(), addr: addr_of(&member.address).await? });
         }
         Ok(peers)
+    }
+}
+
+/// A reason to end, for the operator.
+pub(super) fn explain(reason: HaltReason) -> &'static str {
+    match reason {
+        HaltReason::Drained => "it was drained",
+        HaltReason::StoreFailed => "a durable write failed",
+        HaltReason::OldDisk => "its tier knows a newer disk of this node; this one is an old image",
+        HaltReason::BadRows => "its rows do not decode, or are of a newer version",
+        HaltReason::BadVoters => {
+            "the configured voters cannot be used: the node is not among them, there are two, or its disk voted elsewhere"
+        }
     }
 }
 
