@@ -13,7 +13,6 @@
 //! the body's shape ([`super::skim`]) before anything is allocated for it, its values
 //! ([`super::validate`]) before anyone sees it. Nothing here reads a socket.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::kind::{Kind, may_send};
@@ -154,64 +153,6 @@ pub fn decode_frame(
     to: Role,
 ) -> Result<Option<(usize, Result<Message, Malformed>)>, Malformed> {
     Ok(split_frame(bytes)?.map(|(taken, frame)| (taken, frame.message(from, to))))
-}
-
-/// The receiving side of one ordered connection: bytes in, in pieces of any size, messages out.
-#[derive(Clone, Debug)]
-pub struct FrameBuf {
-    from: Role,
-    to: Role,
-    bytes: Vec<u8>,
-    taken: usize,
-    broken: bool,
-}
-
-impl FrameBuf {
-    /// For a connection from a peer of role `from` to this node of role `to`.
-    pub const fn new(from: Role, to: Role) -> Self {
-        Self { from, to, bytes: Vec::new(), taken: 0, broken: false }
-    }
-
-    /// Takes what was received. Take the messages out after each call: then it never holds more than one frame and
-    /// one such piece.
-    pub fn push(&mut self, bytes: &[u8]) {
-        if self.taken > 0 {
-            self.bytes.drain(..self.taken);
-            self.taken = 0;
-        }
-        if !self.broken {
-            self.bytes.extend_from_slice(bytes);
-        }
-    }
-
-    /// The next whole message, or what is wrong with it. `None` where more bytes are needed, and always after an
-    /// error that [ends the connection](Malformed::ends_connection).
-    pub fn next_message(&mut self) -> Option<Result<Box<Message>, Malformed>> {
-        if self.broken {
-            return None;
-        }
-        let result = match decode_frame(&self.bytes[self.taken..], self.from, self.to) {
-            Ok(None) => return None,
-            Ok(Some((taken, result))) => {
-                self.taken += taken;
-                result.map(Box::new)
-            }
-            Err(why) => Err(why),
-        };
-        if let Err(why) = &result
-            && why.ends_connection()
-        {
-            self.broken = true;
-            self.bytes = Vec::new();
-            self.taken = 0;
-        }
-        Some(result)
-    }
-
-    /// Whether the connection must be closed.
-    pub const fn is_broken(&self) -> bool {
-        self.broken
-    }
 }
 
 /// A datagram's bytes, before they are sealed: the major version, then the packet.

@@ -13,7 +13,7 @@ mod tests;
 mod validate;
 
 pub use frame::{
-    Frame, FrameBuf, HEADER_LEN, LENGTH_LEN, MAX_FRAME, MAX_PACKET, TooLarge, decode_frame, decode_packet,
+    Frame, HEADER_LEN, LENGTH_LEN, MAX_FRAME, MAX_PACKET, TooLarge, decode_frame, decode_packet,
     encode_frame, encode_packet, split_frame,
 };
 pub use hello::{ConnectionKind, Hello, HelloAck, dials, negotiate};
