@@ -25,13 +25,14 @@ impl<S: State> Ledger<S> {
     /// the last call. To be called at the end of every step, before [`Store::flush`].
     pub fn settle(&mut self, store: &mut Store, out: &mut Effects) -> Applied {
         self.log.confirm(store);
-        if self.done.halt.is_none() {
+        if self.halted.is_none() {
             self.apply_committed(store, out);
             self.compact(store);
         }
-        if self.lease.is_given_up() {
+        if self.lease.is_given_up() && self.halted.is_none() {
             self.end_lease(self.me, store, out);
         }
+        self.done.halt = self.halted;
         core::mem::take(&mut self.done)
     }
 
@@ -39,7 +40,7 @@ impl<S: State> Ledger<S> {
         let reach = self.raft.node.commit_index().get().min(self.log.durable());
         let mut dirty = BTreeSet::new();
         let before = self.applied.index;
-        while self.applied.index < reach && dirty.len() < ROWS_A_STEP && self.done.halt.is_none() {
+        while self.applied.index < reach && dirty.len() < ROWS_A_STEP && self.halted.is_none() {
             self.apply_next(&mut dirty, out);
             if self.applied.index.is_multiple_of(CHECKPOINT_EVERY) {
                 break;
@@ -163,7 +164,7 @@ impl<S: State> Ledger<S> {
         if change == LeaseChange::Refused
             && renewal.is_some_and(|id| (id.node, id.boot) == (self.me, self.boot))
         {
-            self.done.halt = Some(HaltReason::OldDisk);
+            self.halted = Some(HaltReason::OldDisk);
         }
         if matches!(change, LeaseChange::Nothing | LeaseChange::Refused) {
             return;
@@ -182,7 +183,7 @@ impl<S: State> Ledger<S> {
         if node == self.me {
             self.lease.own(self.boot, lease);
         } else {
-            self.lease.saw(node, self.last_now);
+            self.lease.saw(node);
         }
     }
 }

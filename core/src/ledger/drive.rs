@@ -16,10 +16,11 @@ use crate::time::{Instant, Now};
 impl<S: State> Ledger<S> {
     /// The first call after [`Ledger::new`].
     pub fn start(&mut self, now: Now, store: &mut Store, out: &mut Effects) {
-        self.last_now = now.mono;
+        self.clock(now);
         store.put(rows::hard_key(), rows::encode(&self.raft.hard()));
         let others = self.leases.0.keys().copied().filter(|node| *node != self.me);
-        others.for_each(|node| self.lease.saw(node, now.mono));
+        others.for_each(|node| self.lease.saw(node));
+        self.lease.now(now.mono);
         if self.raft.voters() == 1 {
             self.raft.node.handle_election_timeout();
             self.drain(Fresh::default(), store, out);
@@ -27,6 +28,12 @@ impl<S: State> Ledger<S> {
             self.election.arm_first(now.mono);
         }
         self.renew_lease(now.mono, store, out);
+    }
+
+    /// Takes the time of a step.
+    pub(super) fn clock(&mut self, now: Now) {
+        self.last_now = now.mono;
+        self.lease.now(now.mono);
     }
 
     /// A message of another voter. One that does not fit changes nothing and is observed as ignored.
@@ -38,7 +45,7 @@ impl<S: State> Ledger<S> {
         store: &mut Store,
         out: &mut Effects,
     ) {
-        self.last_now = now.mono;
+        self.clock(now);
         let is_refusal = matches!(message.body, LogBody::OldDisk { .. });
         if from == self.me || self.raft.number(from).is_none() {
             out.push(Effect::Observe(Observation::Ignored(Stale::Sender)));
@@ -48,7 +55,7 @@ impl<S: State> Ledger<S> {
             if !is_refusal {
                 self.send(from, LogBody::OldDisk { boot: known.boot, disk: known.disk }, store, out);
             }
-        } else if self.done.halt.is_none() {
+        } else if self.halted.is_none() {
             self.receive_body(from, message, store, out);
         }
     }
@@ -73,13 +80,13 @@ impl<S: State> Ledger<S> {
             LogBody::Image { term, transfer, part, rows, end } => {
                 self.receive_image(from, Image { term, transfer, part, rows, end }, store, out);
             }
-            LogBody::ImageAck { term, transfer, next } => {
-                self.receive_image_ack(from, (term, transfer, next), store, out);
+            LogBody::ImageAck { term, transfer, part, next } => {
+                self.receive_image_ack(from, (term, transfer), (part, next), store, out);
             }
             LogBody::HandOver { term } => self.receive_hand_over(from, term, store, out),
             LogBody::OldDisk { boot, disk } => {
                 if disk != self.disk || boot > self.boot {
-                    self.done.halt = Some(HaltReason::OldDisk);
+                    self.halted = Some(HaltReason::OldDisk);
                 }
             }
         }
@@ -87,8 +94,8 @@ impl<S: State> Ledger<S> {
 
     /// Does everything that is due.
     pub fn wake(&mut self, now: Now, store: &mut Store, out: &mut Effects) {
-        self.last_now = now.mono;
-        if self.done.halt.is_some() {
+        self.clock(now);
+        if self.halted.is_some() {
             return;
         }
         self.wake_election(now.mono, store, out);
@@ -108,13 +115,16 @@ impl<S: State> Ledger<S> {
 
     /// The disk has confirmed writes: to be called after [`Store::stored`].
     pub fn stored(&mut self, now: Now, store: &mut Store, _out: &mut Effects) {
-        self.last_now = now.mono;
+        self.clock(now);
         self.log.confirm(store);
         self.election.confirmed(store, now.mono);
     }
 
     /// The earliest deadline.
     pub fn wake_at(&self) -> Option<Instant> {
+        if self.halted.is_some() {
+            return None;
+        }
         if self.backlog {
             return Some(self.last_now);
         }
@@ -130,7 +140,7 @@ impl<S: State> Ledger<S> {
     /// Leaves cleanly: from now on this node does not act as an owner, its lease is ended by log entry, and as leader
     /// it hands over to a follower that has everything.
     pub fn release_lease(&mut self, now: Now, store: &mut Store, out: &mut Effects) {
-        self.last_now = now.mono;
+        self.clock(now);
         self.lease.give_up();
         self.end_lease(self.me, store, out);
     }
@@ -165,7 +175,7 @@ impl<S: State> Ledger<S> {
         if let Some(lease) = open {
             let command = Command::LeaseEnded { node, boot: lease.boot, renew_no: lease.renew_no };
             if self.submit(self.last_now, command, kind, store, out).is_err() && node != self.me {
-                self.lease.saw(node, self.last_now);
+                self.lease.saw(node);
             }
         }
     }

@@ -35,6 +35,8 @@ pub(super) struct Election {
     heard_leader: Option<Instant>,
     /// The term that was asked for, and who would vote for this node in it.
     asking: Option<(Term, BTreeSet<NodeId>)>,
+    /// As leader that leaves: who is to follow, and since when.
+    pub heir: Option<(NodeId, Instant)>,
     /// As leader: when each follower last answered.
     heard: BTreeMap<NodeId, Instant>,
     round_trips: BTreeMap<NodeId, Duration>,
@@ -54,6 +56,7 @@ impl Election {
             leader: None,
             heard_leader: None,
             asking: None,
+            heir: None,
             heard: BTreeMap::new(),
             round_trips: BTreeMap::new(),
             latencies: VecDeque::new(),
@@ -120,6 +123,7 @@ impl Election {
     pub fn new_term(&mut self) {
         self.leader = None;
         self.asking = None;
+        self.heir = None;
     }
 
     /// This node leads from now on.
@@ -190,16 +194,14 @@ impl<S: State> Ledger<S> {
     fn tick(&mut self, now: Instant, store: &mut Store, out: &mut Effects) {
         let peers = self.raft.peers();
         let answering = peers.iter().filter(|peer| self.election.hears(**peer, now)).count();
-        if answering + 1 <= self.raft.voters() / 2 {
+        if answering < self.raft.voters() / 2 {
             self.step_down(store, out);
             return;
         }
         self.raft.node.heartbeat();
         self.drain(Default::default(), store, out);
         self.resend_images(now, store, out);
-        if self.lease.is_given_up() {
-            self.hand_over(now, store, out);
-        }
+        self.hand_over(now, store, out);
     }
 
     /// Back to follower, as a crash and restart would do: noraft has no call for it.
@@ -210,15 +212,26 @@ impl<S: State> Ledger<S> {
         self.drain(Default::default(), store, out);
     }
 
-    /// Asks a follower that has everything to campaign at once, when this leader's lease is ended.
-    fn hand_over(&mut self, now: Instant, store: &mut Store, out: &mut Effects) {
-        let last = self.last().index;
-        let lease_ended = self.leases.0.get(&self.me).is_none_or(|lease| lease.ended);
-        let complete = |peer: &NodeId| {
-            let held = self.raft.number(*peer).and_then(|number| self.raft.node.follower_match_index(number));
-            held.is_some_and(|held| held.get() == last) && self.election.hears(*peer, now)
+    /// A leader that has given up its lease, once that is applied, picks an heir, takes no more proposals, and asks the
+    /// heir to campaign when it has everything. An heir that does not take over within an election period is dropped.
+    pub(super) fn hand_over(&mut self, now: Instant, store: &mut Store, out: &mut Effects) {
+        if !self.is_leader() || !self.lease.is_given_up() || self.holders().any(|holder| holder == self.me) {
+            return;
+        }
+        if self.election.heir.is_some_and(|(_, since)| now.since(since) >= self.election.period()) {
+            self.election.heir = None;
+            return;
+        }
+        let held = |peer: NodeId| {
+            let number = self.raft.number(peer)?;
+            self.raft.node.follower_match_index(number).map(noraft::LogIndex::get)
         };
-        if let Some(heir) = self.raft.peers().into_iter().find(complete).filter(|_| lease_ended) {
+        let answering = self.raft.peers().into_iter().filter(|peer| self.election.hears(*peer, now));
+        let heir = self.election.heir.or_else(|| Some((answering.max_by_key(|peer| held(*peer))?, now)));
+        self.election.heir = heir;
+        if let Some((heir, _)) = heir
+            && held(heir) == Some(self.last().index)
+        {
             let term = self.term();
             self.send(heir, LogBody::HandOver { term }, store, out);
         }

@@ -61,10 +61,9 @@ impl<S: State> Ledger<S> {
 
     /// As leader: appends every undecided proposal of this node that is not in the log.
     pub(super) fn append_undecided(&mut self, store: &mut Store, out: &mut Effects) {
-        let own = self.proposals.undecided.iter().map(|(n, undecided)| {
-            (ProposalId { node: self.me, boot: self.boot, n: *n }, undecided.bytes.clone())
-        });
-        let own = own.collect();
+        let name = |n: &u64| ProposalId { node: self.me, boot: self.boot, n: *n };
+        let open = self.proposals.undecided.iter().filter(|(n, _)| !self.log.is_waiting(name(n)));
+        let own = open.map(|(n, undecided)| (name(n), undecided.bytes.clone())).collect();
         self.append_proposals(own, store, out);
     }
 
@@ -91,14 +90,17 @@ impl<S: State> Ledger<S> {
         }
     }
 
-    /// As leader: appends proposals that are neither in the log nor applied, while there is room. What finds none is
-    /// repeated by its proposer.
+    /// As leader: appends proposals that are neither in the log nor applied, while there is room and the
+    /// office is not being handed over. What is left out is repeated by its proposer.
     fn append_proposals(
         &mut self,
         proposals: Vec<(ProposalId, Bytes)>,
         store: &mut Store,
         out: &mut Effects,
     ) {
+        if self.election.heir.is_some() {
+            return;
+        }
         let mut fresh = Fresh { after: self.last().index, records: Vec::new() };
         let mut bytes = self.log.bytes();
         for (id, payload) in proposals {

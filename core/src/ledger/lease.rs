@@ -5,7 +5,7 @@
 //! comes before its application, so with clock rates up to 20 % apart on each side (1.0 / 0.8 = 1.5 / 1.2) the holder
 //! has stopped, by its own clock, before an end can be in the log.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use minicbor::{Decode, Encode};
 
 use crate::id::{BootNo, DiskId, NodeId};
@@ -102,11 +102,21 @@ pub(super) struct LeaseClock {
     given_up: bool,
     /// When this node last saw each other's lease renewed.
     seen: BTreeMap<NodeId, Instant>,
+    /// Renewals that were applied since the last known moment: they count as seen at the next one, since an earlier
+    /// time than the true one would end a lease too soon.
+    unseen: BTreeSet<NodeId>,
 }
 
 impl LeaseClock {
     pub fn new(ttl: Duration) -> Self {
-        Self { ttl, proposed: None, held_from: None, given_up: false, seen: BTreeMap::new() }
+        Self {
+            ttl,
+            proposed: None,
+            held_from: None,
+            given_up: false,
+            seen: BTreeMap::new(),
+            unseen: BTreeSet::new(),
+        }
     }
 
     /// The node proposes its next renewal, and only while none is undecided; returns its number.
@@ -154,8 +164,16 @@ impl LeaseClock {
     }
 
     /// Another node's lease was renewed, or this node has just started and knows no better.
-    pub fn saw(&mut self, node: NodeId, now: Instant) {
-        self.seen.insert(node, now);
+    pub fn saw(&mut self, node: NodeId) {
+        self.seen.remove(&node);
+        self.unseen.insert(node);
+    }
+
+    /// Time has come this far.
+    pub fn now(&mut self, now: Instant) {
+        while let Some(node) = self.unseen.pop_first() {
+            self.seen.insert(node, now);
+        }
     }
 
     /// When this node may propose the end of another's lease.

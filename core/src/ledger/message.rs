@@ -188,7 +188,7 @@ pub enum LogBody {
         #[n(4)]
         end: Option<ImageEnd>,
     },
-    /// All parts of a transfer before this one have arrived.
+    /// The answer to a part of a snapshot.
     #[n(8)]
     ImageAck {
         /// The follower's term.
@@ -197,8 +197,11 @@ pub enum LogBody {
         /// The transfer.
         #[n(1)]
         transfer: u64,
-        /// The part that is wanted next; 0 where the follower knows nothing of the transfer.
+        /// The part that is answered.
         #[n(2)]
+        part: u64,
+        /// The part that is wanted next: not above `part` where the follower lacks earlier ones.
+        #[n(3)]
         next: u64,
     },
     /// A leader that leaves asks the receiver to campaign at once.

@@ -185,6 +185,8 @@ pub struct Ledger<S> {
     /// Committed, durable entries wait for the next step.
     backlog: bool,
     done: Applied,
+    /// Why the node must end: nothing moves the ledger any more.
+    halted: Option<HaltReason>,
     last_now: Instant,
 }
 
@@ -236,6 +238,7 @@ impl<S: State> Ledger<S> {
             lease: LeaseClock::new(timing.lease_ttl),
             backlog: false,
             done: Applied::default(),
+            halted: None,
             last_now: Instant::ZERO,
         };
         for (key, image_key, value) in loaded.image {
@@ -262,6 +265,7 @@ impl<S: State> Ledger<S> {
         store: &mut Store,
         out: &mut Effects,
     ) -> Result<u64, Fault> {
+        self.clock(now);
         self.submit(now.mono, Command::Tier(command), Kind::Tier, store, out)
     }
 

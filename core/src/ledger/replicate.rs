@@ -274,6 +274,7 @@ impl<S: State> Ledger<S> {
             self.raft.node.heartbeat();
             self.drain(Fresh::default(), store, out);
         }
+        self.hand_over(self.last_now, store, out);
     }
 
     pub(super) fn receive_append(

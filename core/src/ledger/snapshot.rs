@@ -148,11 +148,13 @@ impl<S: State> Ledger<S> {
         }
     }
 
-    /// A follower has all parts before `next`; 0 where it knows nothing of the transfer.
+    /// A follower answers a part and says which it wants next. One that lacks earlier parts, since it has restarted,
+    /// gets a new image.
     pub(super) fn receive_image_ack(
         &mut self,
         from: NodeId,
-        (term, id, next): (Term, u64, u64),
+        (term, id): (Term, u64),
+        (part, next): (u64, u64),
         store: &mut Store,
         out: &mut Effects,
     ) {
@@ -161,15 +163,15 @@ impl<S: State> Ledger<S> {
             self.election.hear_follower(from, self.last_now);
         }
         let Some(mut transfer) = self.images.remove(&from) else { return };
-        let fits = current && transfer.id == id;
-        if fits && next == 0 && transfer.part > 0 {
+        let fits = current && transfer.id == id && transfer.part == part;
+        if fits && next <= part {
             return self.begin_image(from, store, out);
         }
-        if fits && next == transfer.part + 1 {
+        if fits {
             if transfer.in_flight.end.is_some() {
                 return;
             }
-            transfer.part = next;
+            transfer.part += 1;
             transfer.in_flight = self.next_part(&mut transfer);
             transfer.sent_at = self.last_now;
             self.send(from, transfer.body(term), store, out);
@@ -191,12 +193,12 @@ impl<S: State> Ledger<S> {
             out.push(Effect::Observe(Observation::Ignored(Stale::Invalid)));
             return;
         }
-        let (term, transfer, end) = (image.term, image.transfer, image.end);
+        let (term, transfer, part, end) = (image.term, image.transfer, image.part, image.end);
         let (next, complete) = self.stage(from, image);
         if complete && let (Some(end), Some(staging)) = (end, self.staging.take()) {
             self.take_image(staging, end, store, out);
         }
-        self.send(from, LogBody::ImageAck { term, transfer, next }, store, out);
+        self.send(from, LogBody::ImageAck { term, transfer, part, next }, store, out);
     }
 
     /// Puts a part aside; returns which is next and whether this one completed the image.
@@ -243,11 +245,14 @@ impl<S: State> Ledger<S> {
             out.push(Effect::Observe(Observation::StateDiverged(end.at.index)));
             return;
         }
-        self.take_log_position(end.at, store);
-        let former: BTreeMap<_, _> = self.leases.0.clone();
-        if self.replace_rows(staging.rows, store) == Err(BadRow) {
-            self.done.halt = Some(HaltReason::BadRows);
+        let former = self.leases.0.clone();
+        if self.load_image(&staging.rows, store) == Err(BadRow) {
+            self.halted = Some(HaltReason::BadRows);
             return;
+        }
+        self.take_log_position(end.at, store);
+        for (key, value) in staging.rows {
+            store.put(key.into(), value.0);
         }
         self.applied = end.at;
         store.put(rows::positions_key(), rows::encode(&self.positions()));
@@ -270,22 +275,21 @@ impl<S: State> Ledger<S> {
         }
     }
 
-    fn replace_rows(&mut self, new: BTreeMap<Vec<u8>, Bytes>, store: &mut Store) -> Result<(), BadRow> {
+    /// Replaces state, leases and applied proposals in memory; nothing is written where a row does not decode.
+    fn load_image(&mut self, new: &BTreeMap<Vec<u8>, Bytes>, store: &mut Store) -> Result<(), BadRow> {
         let gone: Vec<Vec<u8>> = self.image.keys().filter(|key| !new.contains_key(*key)).cloned().collect();
+        self.image.clear();
+        self.leases.0.clear();
+        self.applied_sets.clear();
+        for (key, value) in new {
+            self.load_image_row(ImageKey::parse(key).ok_or(BadRow)?, value)?;
+            self.image.set(key, Some(value));
+        }
         for key in gone {
             if let Some(ImageKey::State(key)) = ImageKey::parse(&key) {
                 self.state.drop_row(key);
             }
             store.delete(key.into());
-        }
-        self.image.clear();
-        self.leases.0.clear();
-        self.applied_sets.clear();
-        for (key, value) in new {
-            let parsed = ImageKey::parse(&key).ok_or(BadRow)?;
-            self.load_image_row(parsed, &value)?;
-            self.image.set(&key, Some(&value));
-            store.put(key.into(), value.0);
         }
         Ok(())
     }
@@ -300,7 +304,7 @@ impl<S: State> Ledger<S> {
             self.look_at_lease(node);
         }
         if self.leases.is_old_disk(self.me, self.boot, self.disk) {
-            self.done.halt = Some(HaltReason::OldDisk);
+            self.halted = Some(HaltReason::OldDisk);
         }
         let undecided: Vec<u64> = self.proposals.undecided.keys().copied().collect();
         let applied = self.applied_sets.get(&self.me).cloned().unwrap_or_default();

@@ -20,13 +20,13 @@ use crate::store::{Store, StoreToken, Write};
 use crate::time::{Duration, Instant, Now, WallTime};
 use crate::wire::Message;
 
-const MS: u64 = 1_000_000;
+pub const MS: u64 = 1_000_000;
 /// How long faults happen, and how long everything may take after them.
 const FAULTY: u64 = 15_000 * MS;
 const HEALING: u64 = 15_000 * MS;
 
 #[derive(Debug)]
-enum Happening {
+pub enum Happening {
     Message { from: usize, to: usize, message: Box<LogMessage> },
     Wake { node: usize, boot: u32 },
     Stored { node: usize, boot: u32 },
@@ -35,9 +35,9 @@ enum Happening {
     Start(usize),
 }
 
-struct Process {
-    ledger: Ledger<Numbers>,
-    store: Store,
+pub struct Process {
+    pub ledger: Ledger<Numbers>,
+    pub store: Store,
     started: u64,
     /// The clock's rate, in percent.
     rate: u64,
@@ -46,12 +46,12 @@ struct Process {
 }
 
 #[derive(Default)]
-struct Machine {
-    process: Option<Process>,
+pub struct Machine {
+    pub process: Option<Process>,
     boots: u32,
     durable: BTreeMap<Bytes, Bytes>,
     writing: VecDeque<(StoreToken, Vec<Write>)>,
-    disk_free_at: u64,
+    pub disk_free_at: u64,
 }
 
 /// How often each thing happened: a world in which one never does proves nothing about it.
@@ -65,15 +65,15 @@ pub struct Reached {
     pub digests: u64,
 }
 
-struct World {
-    now: u64,
+pub struct World {
+    pub now: u64,
     rng: NodeRng,
-    queue: BTreeMap<(u64, u64), Happening>,
+    pub queue: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
-    machines: Vec<Machine>,
-    cut: BTreeSet<(usize, usize)>,
+    pub machines: Vec<Machine>,
+    pub cut: BTreeSet<(usize, usize)>,
     loss: u64,
-    delay: u64,
+    pub delay: u64,
     entries: BTreeMap<u64, (ProposalId, u64)>,
     places: BTreeMap<ProposalId, u64>,
     digests: BTreeMap<u64, u64>,
@@ -81,13 +81,15 @@ struct World {
     proposed: BTreeMap<ProposalId, u64>,
     acknowledged: BTreeSet<u64>,
     numbers: u64,
-    reached: Reached,
+    pub reached: Reached,
     voters: Vec<NodeId>,
+    /// The longest pause between two proposals.
+    pub pause: u64,
     seed: u64,
 }
 
 impl World {
-    fn new(seed: u64, voters: usize) -> Self {
+    pub fn new(seed: u64, voters: usize) -> Self {
         let mut seeds = [7; 32];
         seeds[..8].copy_from_slice(&seed.to_le_bytes());
         let mut world = Self {
@@ -108,6 +110,7 @@ impl World {
             numbers: 0,
             reached: Reached::default(),
             voters: (0..voters).map(voter).collect(),
+            pause: 120 * MS,
             seed,
         };
         (0..voters).for_each(|node| world.at(0, Happening::Start(node)));
@@ -116,12 +119,41 @@ impl World {
         world
     }
 
+    /// A world in which nothing goes wrong by itself.
+    pub fn calm(seed: u64, voters: usize) -> Self {
+        let mut world = Self::new(seed, voters);
+        world.queue.retain(|_, what| !matches!(what, Happening::Fault));
+        world
+    }
+
+    /// Who leads, if exactly one does.
+    pub fn leader(&self) -> Option<usize> {
+        let leads = |node: &usize| {
+            self.machines[*node].process.as_ref().is_some_and(|process| process.ledger.is_leader())
+        };
+        let mut leaders = (0..self.machines.len()).filter(leads);
+        leaders.next().filter(|_| leaders.next().is_none())
+    }
+
+    /// The ledger of a voter that runs.
+    pub fn ledger(&self, node: usize) -> &Ledger<Numbers> {
+        &self.machines[node].process.as_ref().expect("it runs").ledger
+    }
+
+    /// Cuts a voter off, in both directions.
+    pub fn isolate(&mut self, node: usize) {
+        for other in 0..self.machines.len() {
+            self.cut.insert((node, other));
+            self.cut.insert((other, node));
+        }
+    }
+
     fn at(&mut self, after: u64, what: Happening) {
         self.sequence += 1;
         self.queue.insert((self.now + after, self.sequence), what);
     }
 
-    fn run(&mut self, until: u64) {
+    pub fn run(&mut self, until: u64) {
         while let Some(entry) = self.queue.first_entry()
             && entry.key().0 <= until
         {
@@ -152,7 +184,7 @@ impl World {
             Happening::Propose => {
                 let node = self.rng.below(self.machines.len() as u64) as usize;
                 self.propose(node);
-                let pause = self.rng.range(MS, 120 * MS);
+                let pause = self.rng.range(MS, self.pause);
                 self.at(pause, Happening::Propose);
             }
             Happening::Fault => {
@@ -164,7 +196,7 @@ impl World {
         }
     }
 
-    fn start(&mut self, node: usize) {
+    pub fn start(&mut self, node: usize) {
         let machine = &mut self.machines[node];
         if machine.process.is_some() {
             return;
@@ -187,7 +219,7 @@ impl World {
     }
 
     /// One step of a node, and everything that follows from it.
-    fn step(&mut self, node: usize, act: impl FnOnce(&mut Process, Now, &mut Effects)) {
+    pub fn step(&mut self, node: usize, act: impl FnOnce(&mut Process, Now, &mut Effects)) {
         let now = self.now;
         let Some(process) = &mut self.machines[node].process else { return };
         let clock = process.clock(now);
@@ -221,9 +253,11 @@ impl World {
         out.into_iter().for_each(|effect| self.perform(node, effect));
     }
 
-    /// No lease is over by log entry while its holder acts on it.
+    /// No lease is over by log entry while its holder acts on it. A holder that has applied as much as this node knows
+    /// of the end, and acts by a later renewal.
     fn check_leases(&mut self, node: usize) {
         let Some(process) = &self.machines[node].process else { return };
+        let applied = process.ledger.applied();
         let ended = process.ledger.leases.0.iter().filter(|(_, lease)| lease.ended);
         let ended: Vec<_> = ended.map(|(id, lease)| (*id, lease.boot, lease.renew_no)).collect();
         for key in ended {
@@ -233,8 +267,9 @@ impl World {
             self.reached.lease_ends += 1;
             let holder = self.voters.iter().position(|id| *id == key.0).expect("a voter");
             let Some(process) = &self.machines[holder].process else { continue };
-            let acts = process.ledger.boot == key.1 && process.ledger.lease_holds(process.clock(self.now));
-            assert!(!acts, "{key:?} is ended while its holder acts, seed {}", self.seed);
+            let by_this = process.ledger.boot == key.1 && process.ledger.applied() < applied;
+            let acts = process.ledger.lease_holds(process.clock(self.now));
+            assert!(!(by_this && acts), "{key:?} is ended while its holder acts, seed {}", self.seed);
         }
     }
 
@@ -249,9 +284,9 @@ impl World {
                 let machine = &mut self.machines[node];
                 let boot = machine.boots;
                 machine.writing.push_back((token, writes));
-                let free = machine.disk_free_at.max(self.now) + self.rng.range(MS / 10, 8 * MS);
-                self.machines[node].disk_free_at = free;
-                self.at(free - self.now, Happening::Stored { node, boot });
+                // Writes become durable in order: whichever is done first, the oldest is what is confirmed.
+                let done = machine.disk_free_at.max(self.now) + self.rng.range(MS / 10, 8 * MS);
+                self.at(done - self.now, Happening::Stored { node, boot });
             }
             Effect::Observe(observation) => self.observe(observation),
             other => panic!("{other:?}"),
@@ -302,7 +337,7 @@ impl World {
         });
     }
 
-    fn propose(&mut self, node: usize) {
+    pub fn propose(&mut self, node: usize) {
         self.numbers += 1;
         let number = self.numbers;
         let mut proposal = None;
@@ -322,8 +357,8 @@ impl World {
         let other = self.rng.below(nodes) as usize;
         match self.rng.below(9) {
             0 | 1 => self.crash(node),
-            2 => drop(self.cut.insert((node, other))),
-            3 => (0..self.machines.len()).for_each(|other| drop(self.cut.insert((node, other)))),
+            2 => self.cut.extend([(node, other)]),
+            3 => self.cut.extend((0..self.machines.len()).map(|other| (node, other))),
             4 => {
                 let hang = self.rng.range(10 * MS, 3_000 * MS);
                 self.machines[node].disk_free_at = self.machines[node].disk_free_at.max(self.now) + hang;
@@ -342,7 +377,7 @@ impl World {
     }
 
     /// The process ends; of what was being written, a random beginning is on disk.
-    fn crash(&mut self, node: usize) {
+    pub fn crash(&mut self, node: usize) {
         let machine = &mut self.machines[node];
         if machine.process.take().is_none() {
             return;
@@ -372,6 +407,16 @@ impl World {
         }
     }
 
+    /// Whether every voter has applied the same and waits for nothing.
+    fn is_quiet(&self) -> bool {
+        let ledger = |machine: &Machine| {
+            let ledger = &machine.process.as_ref()?.ledger;
+            (ledger.undecided() == 0).then_some(ledger.applied())
+        };
+        let first = ledger(&self.machines[0]);
+        first.is_some() && self.machines.iter().all(|machine| ledger(machine) == first)
+    }
+
     /// Everything is decided everywhere, and every lease is held.
     fn check_live(&mut self) {
         let seed = self.seed;
@@ -396,7 +441,7 @@ impl World {
 }
 
 impl Process {
-    fn clock(&self, now: u64) -> Now {
+    pub fn clock(&self, now: u64) -> Now {
         let mono = Instant::from_nanos((now - self.started) * self.rate / 100);
         Now { mono, wall: WallTime(0), waited: Duration::ZERO }
     }
@@ -422,23 +467,12 @@ pub fn run(seed: u64, voters: usize) -> Reached {
     world.queue.retain(|_, what| !matches!(what, Happening::Propose));
     world.run(FAULTY + HEALING + 2_000 * MS);
     // Renewals go on for ever: wait for a moment at which none is on its way.
-    for _ in 0..200 {
-        let quiet = |machine: &Machine| {
-            machine.process.as_ref().is_some_and(|process| process.ledger.undecided() == 0)
-        };
-        let mut applied: Vec<_> = world
-            .machines
-            .iter()
-            .filter(|machine| quiet(machine))
-            .filter_map(|machine| machine.process.as_ref())
-            .map(|process| process.ledger.applied())
-            .collect();
-        let quiet_all = applied.len() == voters;
-        applied.dedup();
-        if quiet_all && applied.len() == 1 {
+    world.delay = 2;
+    for _ in 0..1_000 {
+        if world.is_quiet() {
             break;
         }
-        world.run(world.now + 10 * MS);
+        world.run(world.now + 5 * MS);
     }
     world.check_live();
     world.reached
