@@ -277,8 +277,13 @@ impl Worker {
         let running = record.active().next().is_some();
         let waits = record.results() > 0;
         let timing = &self.config.timing;
-        let memory = now.mono + if remembers { MEMORY } else { EARLY_OWNER };
-        arm_while(&mut self.timers, Timer::Memory(job), idle, memory);
+        if idle {
+            // Counted from the last time that anyone spoke of it.
+            let memory = if remembers { MEMORY } else { EARLY_OWNER };
+            self.timers.arm(Timer::Memory(job), now.mono + memory);
+        } else {
+            self.timers.disarm(Timer::Memory(job));
+        }
         arm_while(&mut self.timers, Timer::Orphan(job), running, now.mono + timing.orphan_grace);
         arm_while(&mut self.timers, Timer::Resend(job), waits, now.mono + timing.request_timeout);
     }

@@ -125,6 +125,12 @@ fn an_ended_job_is_remembered_for_a_day() {
     assert_eq!(stage.worker.mentions(A), 2, "the record and its timer");
     let ended = stage.now.mono;
     assert_eq!(stage.worker.timers.deadline(Timer::Memory(A)), Some(ended + MEMORY));
+
+    // What a stop forbids is remembered as long, even where only the owner was known before.
+    stage.receive(M2, Message::OwnerChanged { job: B, dc_epoch: DcEpoch(1), owner: M2 });
+    assert_eq!(stage.worker.timers.deadline(Timer::Memory(B)), Some(ended + EARLY_OWNER));
+    stage.stop(M2, run_of(B, 0, 1), 1, StopMode::Graceful);
+    assert_eq!(stage.worker.timers.deadline(Timer::Memory(B)), Some(ended + MEMORY));
 }
 
 #[test]
