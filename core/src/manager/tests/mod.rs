@@ -1,1 +1,4 @@
 //! Tests of the manager: transcripts with fake gates and workers.
+
+mod bench;
+mod lifecycle;
