@@ -1,6 +1,6 @@
 //! A manager on a bench: a fake gate, fake workers, a disk that writes at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::string::ToString;
 use std::vec::Vec;
 
@@ -66,6 +66,7 @@ pub struct Bench {
     pub seen: Vec<Observation>,
     pub halted: Option<HaltReason>,
     versions: u64,
+    dead: BTreeSet<NodeId>,
 }
 
 impl Bench {
@@ -84,7 +85,17 @@ impl Bench {
         };
         let manager = Manager::new(start).expect("good rows");
         let (sent, seen) = (Vec::new(), Vec::new());
-        let mut bench = Self { manager, now_ms, boot, rows, sent, seen, halted: None, versions: 0 };
+        let mut bench = Self {
+            manager,
+            now_ms,
+            boot,
+            rows,
+            sent,
+            seen,
+            halted: None,
+            versions: 0,
+            dead: BTreeSet::new(),
+        };
         bench.event(Event::Start);
         assert!(bench.saw(Observation::Active), "one voter is active at once");
         bench.event(Event::Connected { peer: GATE, boot: BootNo(1) });
@@ -107,8 +118,8 @@ impl Bench {
 
     /// One event, and the disk's answers to what it stores.
     pub fn event(&mut self, event: Event) {
-        let mut next = Some(event);
-        while let Some(event) = next.take() {
+        let mut next = VecDeque::from([event]);
+        while let Some(event) = next.pop_front() {
             let mut out = Effects::new();
             self.manager.step_into(self.now(), event, &mut out);
             for effect in out {
@@ -124,11 +135,11 @@ impl Bench {
                                 None => drop(self.rows.remove(&write.key)),
                             }
                         }
-                        next = Some(Event::Stored { token });
+                        next.push_back(Event::Stored { token });
                     }
                     Effect::Observe(seen) => self.seen.push(seen),
                     Effect::Halt(reason) => self.halted = Some(reason),
-                    Effect::SendDatagram { .. } => {}
+                    Effect::SendDatagram { packet, .. } => next.extend(self.answer(&packet)),
                     other => panic!("not an effect of a manager: {other:?}"),
                 }
             }
@@ -198,17 +209,21 @@ impl Bench {
         self.from(worker, Message::WorkerHeartbeat { boot, version, free_cores, draining: false, held });
     }
 
+    /// What a living worker answers to a datagram.
+    fn answer(&self, asked: &Packet) -> Option<Event> {
+        match asked.body {
+            Body::Ping { seq, target } if !self.dead.contains(&target) => {
+                Some(Event::Datagram { from: addr(target), packet: packet(target, Body::Ack { seq }).into() })
+            }
+            _ => None,
+        }
+    }
+
     /// A worker is heard by SWIM, and then another one says that it is dead.
     pub fn die(&mut self, worker: NodeId, witness: NodeId) {
         let incarnation = Incarnation::of_boot(BootNo(1));
-        let packet = |from, facts| Packet {
-            from,
-            incarnation,
-            role: Role::Worker,
-            addr: addr(from),
-            body: Body::Rumours,
-            facts,
-        };
+        let packet = |from, facts| Packet { facts, ..packet(from, Body::Rumours) };
+        self.dead.insert(worker);
         let fact =
             Fact { node: worker, incarnation, claim: Claim::Dead, role: Role::Worker, addr: addr(worker) };
         for packet in [packet(worker, Vec::new()), packet(witness, [fact].to_vec())] {
@@ -290,6 +305,17 @@ impl Bench {
             self.from(to, ack);
         }
         told
+    }
+}
+
+fn packet(from: NodeId, body: Body) -> Packet {
+    Packet {
+        from,
+        incarnation: Incarnation::of_boot(BootNo(1)),
+        role: Role::Worker,
+        addr: addr(from),
+        body,
+        facts: Vec::new(),
     }
 }
 

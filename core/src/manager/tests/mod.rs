@@ -1,4 +1,5 @@
 //! Tests of the manager: transcripts with fake gates and workers.
 
 mod bench;
+mod faults;
 mod lifecycle;
