@@ -259,3 +259,34 @@ proptest! {
         }
     }
 }
+
+fn root() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+#[test]
+fn the_examples_are_good_jobs() {
+    let mut checked = 0;
+    for entry in std::fs::read_dir(root().join("examples")).expect("the examples") {
+        let path = entry.expect("an entry").path();
+        let job = check(&path).unwrap_or_else(|report| panic!("{report}"));
+        assert_eq!(job.spec.validate(), Ok(()));
+        checked += 1;
+    }
+    assert!(checked >= 4);
+}
+
+#[test]
+fn the_jobs_in_the_documentation_are_good() {
+    let mut checked = 0;
+    for file in ["docs/job-file.md", "README.md"] {
+        let text = std::fs::read_to_string(root().join(file)).expect(file);
+        for block in text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            if block.starts_with("version = 1") {
+                good(block);
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 4, "{checked} jobs");
+}
