@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use tidegate_core::id::Role;
 
 use crate::init::{InitOptions, init};
-use crate::{config, roles};
+use crate::{config, exec, roles};
 
 /// Exit code for wrong usage and bad files.
 const USAGE: u8 = 2;
@@ -109,7 +109,7 @@ fn run_init(args: InitArgs) -> ExitCode {
 
 fn run_node(args: NodeArgs, role: Role) -> ExitCode {
     match config::load(&args.config, role) {
-        Ok(file) => roles::serve(file, args.record, |_| None),
+        Ok(file) => roles::serve(file, args.record, exec::of_node),
         Err(error) => {
             eprintln!("tidegate: {error}");
             ExitCode::from(USAGE)

@@ -14,18 +14,21 @@ use crate::driver::{ExecutorsFactory, Exit};
 use crate::net::{Bound, Claims, KeyRing, NodeTls};
 
 /// Runs the node of a configuration until it ends; the first SIGTERM or SIGINT drains it, the second ends the process.
-/// `executors` makes a worker's executors from its configuration.
+/// `executors` makes a worker's executors from its configuration, or says what is wrong with it.
 pub fn serve(
     file: NodeFile,
     record: Option<PathBuf>,
-    executors: impl FnOnce(&NodeFile) -> Option<ExecutorsFactory>,
+    executors: impl FnOnce(&NodeFile) -> Result<Option<ExecutorsFactory>, String>,
 ) -> ExitCode {
     start_log(&file.log);
+    let executors = match executors(&file) {
+        Ok(executors) => executors,
+        Err(why) => return refuse(&StartError::new(why)),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&StartError::new(error)),
     };
-    let executors = executors(&file);
     let code = runtime.block_on(async {
         match start(file, record, executors).await {
             Ok((node, signals)) => ExitCode::from(run(node, signals).await),
