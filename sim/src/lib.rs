@@ -4,6 +4,11 @@
 //! clients) is made of values and hashes: no thread, no wall clock, no entropy, no static. A [`plan::Plan`] goes in; a
 //! digest, the faults that fired and the violations that the oracles found come out.
 
+pub mod cli;
+pub mod oracles;
 pub mod ping;
 pub mod plan;
+pub mod runner;
+pub mod scenario;
+pub mod swarm;
 pub mod world;

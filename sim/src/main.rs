@@ -1,3 +1,5 @@
 //! `tidegate-sim`: the simulator's command line.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    tidegate_sim::cli::main()
+}

@@ -160,7 +160,8 @@ limit_fields!(
     window_ring,
     tombstones,
     calls,
-    worker_outbox
+    worker_outbox,
+    log_keep
 );
 
 impl ClusterPlan {

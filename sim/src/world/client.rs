@@ -333,6 +333,10 @@ impl<M: Node> World<M> {
                 if !matches!(*answer, Answer::Stream) {
                     client.calls.remove(&call);
                 }
+                if let Answer::Submitted(submitted) = &*answer {
+                    let gates_with_it = self.gates_with(submitted.job);
+                    self.tell(&Fact::Accepted { job: submitted.job, gates_with_it });
+                }
                 self.tell(&Fact::Answered { client: host, gate, request: &request, answer: &answer });
                 if let Answer::Result(result) = &*answer {
                     self.tell(&Fact::ResultRead { client: host, gate, result });
@@ -352,6 +356,12 @@ impl<M: Node> World<M> {
             }
             Down::Push { call, event: None } => self.call_lost(host, call, "the stream ended"),
         }
+    }
+
+    /// How many gates have the job on their disks.
+    fn gates_with(&self, job: JobId) -> usize {
+        let gates = usize::from(self.scene.plan.cluster.gates);
+        self.hosts[..gates].iter().filter(|host| host.disk.has(&job.0)).count()
     }
 
     fn client_answered(&mut self, host: HostIx, task: usize, inner: CallId, answer: Box<Answer>) {

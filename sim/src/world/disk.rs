@@ -136,6 +136,12 @@ impl Disk {
         (self.boots, self.rows.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
+    /// Whether a durable row has these bytes in its key or value.
+    pub fn has(&self, needle: &[u8]) -> bool {
+        let within = |bytes: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+        self.rows.iter().any(|(key, value)| within(key) || within(value))
+    }
+
     /// Everything on it is gone; it is another disk.
     pub fn wipe(&mut self, id: DiskId) {
         self.id = id;

@@ -155,6 +155,13 @@ pub enum Fact<'a> {
         /// The result.
         result: &'a JobResult,
     },
+    /// A client reads that its job is accepted.
+    Accepted {
+        /// The job.
+        job: JobId,
+        /// Gates whose disk, as it is now, names the job.
+        gates_with_it: usize,
+    },
     /// A node dropped a job; this many places of it still mention it.
     Dropped {
         /// Where.
@@ -226,7 +233,7 @@ interests! {
     REPORTS = 5: RunReported;
     CALLS = 6: Called | Answered;
     PUSHES = 7: Pushed;
-    RESULTS = 8: ResultRead;
+    RESULTS = 8: ResultRead | Accepted;
     DROPS = 9: Dropped;
     FAULTS = 10: Fault | Damaged | WriteFailed | Healed;
 }

@@ -38,6 +38,8 @@ pub enum About {
     Execution = 11,
     /// How damaged bytes look.
     Damage = 12,
+    /// What a swarm run is made of.
+    Swarm = 13,
 }
 
 /// One number for a name: what decisions are keyed by.

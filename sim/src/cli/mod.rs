@@ -1,0 +1,121 @@
+//! The command line. Exit codes: 0 all passed, 1 something failed, 2 usage or a bad file.
+
+mod replay;
+mod report;
+mod run;
+mod swarm;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::scenario::BadFile;
+
+/// Tidegate in a seeded, simulated world.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate-sim", version, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  tidegate-sim run                                  every case in scenarios/, 200 seeds each
+  tidegate-sim run scenarios/G --filter 6.2 --seeds 20
+  tidegate-sim replay scenarios/G/06.toml --case G-6.2 --seed 17 --trace
+  tidegate-sim swarm --seeds 1000                   random clusters, workloads and faults
+  tidegate-sim verify --seeds 5                     the same seed in two processes, step by step")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the cases of files and folders with many seeds.
+    Run(run::Args),
+    /// Runs one case with one seed again, and tells its story.
+    Replay(replay::Args),
+    /// Runs each seed in two processes and compares them step by step.
+    Verify(verify::Args),
+    /// Runs random clusters, workloads and faults.
+    Swarm(swarm::Args),
+    /// Writes the digest after each step of one run: what `verify` reads.
+    #[command(hide = true)]
+    Steps(verify::StepsArgs),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    crate::runner::catch_panics_quietly();
+    let done = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Swarm(args) => swarm::run(&args),
+        Command::Steps(args) => verify::steps(&args),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Why a command could not do its work: usage, or a bad file.
+struct Trouble(String);
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<BadFile> for Trouble {
+    fn from(bad: BadFile) -> Self {
+        Self(bad.to_string())
+    }
+}
+impl From<crate::plan::BadPlan> for Trouble {
+    fn from(bad: crate::plan::BadPlan) -> Self {
+        Self(bad.0)
+    }
+}
+impl From<std::io::Error> for Trouble {
+    fn from(bad: std::io::Error) -> Self {
+        Self(bad.to_string())
+    }
+}
+
+/// All passed, or not.
+type Outcome = Result<bool, Trouble>;
+
+/// Uses so many threads, or one for each core.
+fn use_threads(jobs: Option<usize>) -> Result<(), Trouble> {
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(jobs.unwrap_or(0));
+    threads.build_global().map_err(|why| Trouble(why.to_string()))
+}
+
+/// Part `i` of `n`, from 0: `--shard 0/4`.
+#[derive(Clone, Copy, Debug)]
+struct Shard {
+    index: u64,
+    count: u64,
+}
+
+impl std::str::FromStr for Shard {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+        match parts {
+            Some((index, count)) if index < count => Ok(Self { index, count }),
+            _ => Err("write i/n with i from 0 to n - 1, as in 0/4".into()),
+        }
+    }
+}
+
+impl Shard {
+    /// Whether the n-th of all falls to this part.
+    const fn has(self, n: u64) -> bool {
+        n % self.count == self.index
+    }
+}

@@ -1,0 +1,62 @@
+//! `run`: the cases of files and folders, with many seeds.
+
+use std::path::PathBuf;
+
+use super::report::Report;
+use super::{Outcome, Shard, Trouble, use_threads};
+use crate::runner::run_seeds;
+use crate::scenario::{Case, load};
+
+/// Where the cases are, if nobody says otherwise.
+pub(super) const DEFAULT_PATH: &str = "scenarios";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Files and folders with cases.
+    #[arg(default_value = DEFAULT_PATH)]
+    paths: Vec<PathBuf>,
+    /// How many seeds each case is run with.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Only cases whose id contains this.
+    #[arg(long, value_name = "ID")]
+    filter: Option<String>,
+    /// Only part i of n of the seeds, from 0.
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+    /// Threads; one for each core where absent.
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    use_threads(args.jobs)?;
+    let mut cases = load(&args.paths)?;
+    if let Some(filter) = &args.filter {
+        cases.retain(|case| case.id().contains(filter.as_str()));
+    }
+    if cases.is_empty() {
+        return Err(Trouble("there is no such case".into()));
+    }
+    let seeds: Vec<u64> = (args.seed..args.seed.saturating_add(args.seeds))
+        .filter(|seed| args.shard.is_none_or(|shard| shard.has(seed - args.seed)))
+        .collect();
+    let mut report = Report::new(args.json);
+    for case in &cases {
+        let sum = run_seeds(&seeds, |seed| (case.plan(seed), case.spectators()))?;
+        let file = case.file().display().to_string();
+        report.case(case.id(), &file, &sum, |seed| replay_command(case.as_ref(), seed));
+    }
+    Ok(report.end())
+}
+
+/// The command that runs one seed of a case again.
+pub(super) fn replay_command(case: &dyn Case, seed: u64) -> String {
+    format!("tidegate-sim replay {} --case {} --seed {seed} --trace", case.file().display(), case.id())
+}

@@ -1,0 +1,104 @@
+//! An accepted job is never lost, and accepted once.
+//!
+//! - Before a client reads that its job is accepted, a majority of the gates has it on disk.
+//! - From then on no gate says that it does not know the job, until the job was dropped at the end of its retention.
+//! - The same key of the same tenant is always the same job.
+//!
+//! The answer to a submission is the promise of the whole system: whoever has it may turn off the laptop.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidegate_core::api::{Answer, Request};
+use tidegate_core::fault::FaultCode;
+use tidegate_core::id::JobId;
+use tidegate_core::observe::Observation;
+
+use crate::world::{Fact, Interest, Scene, Spectator};
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Accepted {
+    accepted: BTreeSet<JobId>,
+    ended: BTreeSet<JobId>,
+    dropped: BTreeSet<JobId>,
+    keys: BTreeMap<String, JobId>,
+}
+
+impl Accepted {
+    fn answered(
+        &mut self,
+        scene: &Scene,
+        gate: usize,
+        request: &Request,
+        answer: &Answer,
+    ) -> Result<(), String> {
+        match (request, answer) {
+            (Request::Submit { key, spec }, Answer::Submitted(submitted)) => {
+                self.accepted.insert(submitted.job);
+                let Some(key) = key else { return Ok(()) };
+                let known = *self.keys.entry(key.clone()).or_insert(submitted.job);
+                if known == submitted.job || self.dropped.contains(&known) {
+                    return Ok(());
+                }
+                Err(format!(
+                    "{:?} was accepted twice with the key {key:?}: as {known} and {}",
+                    spec.name, submitted.job
+                ))
+            }
+            (
+                Request::Status { job }
+                | Request::Cancel { job, .. }
+                | Request::Result { job }
+                | Request::Events { job, .. },
+                Answer::Fault(fault),
+            ) if fault.code == FaultCode::UnknownJob
+                && self.accepted.contains(job)
+                && !self.dropped.contains(job) =>
+            {
+                Err(format!("{} does not know {}, which is accepted", scene.name(gate), scene.job_name(*job)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Spectator for Accepted {
+    fn name(&self) -> &'static str {
+        "accepted jobs are never lost"
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::CALLS.and(Interest::RESULTS).and(Interest::OBSERVATIONS)
+    }
+
+    fn see(&mut self, scene: &Scene, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::Answered { gate, request, answer, .. } => self.answered(scene, *gate, request, answer),
+            Fact::Accepted { job, gates_with_it } => {
+                let gates = usize::from(scene.plan.cluster.gates);
+                if *gates_with_it * 2 > gates {
+                    return Ok(());
+                }
+                Err(format!(
+                    "{job} was answered as accepted, and {gates_with_it} of {gates} gates have it on disk"
+                ))
+            }
+            Fact::ResultRead { result, .. } => {
+                self.ended.insert(result.job);
+                Ok(())
+            }
+            Fact::Observed { observation: Observation::JobDropped(job), .. } => {
+                self.dropped.insert(*job);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(&mut self, scene: &Scene) -> Result<(), String> {
+        match self.accepted.difference(&self.ended).next() {
+            Some(job) => Err(format!("{} was accepted and has no result", scene.job_name(*job))),
+            None => Ok(()),
+        }
+    }
+}

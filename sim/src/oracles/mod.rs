@@ -1,0 +1,39 @@
+//! What must hold in every run, whatever the plan.
+//!
+//! Each oracle is a spectator with one rule and its reason. They judge what really happened (executions, answers that
+//! reached clients, durable writes) and use what nodes say only to know what they meant to do. A rule is never weakened
+//! to let a run pass: either the nodes or the rule is wrong, and the reason tells which.
+//!
+//! Three rules have no file here, since the world itself sees them broken: a node never panics, a call has one answer,
+//! and a message is the same after the codec. Liveness is judged where a run ends: `world::check_end`.
+
+mod accepted;
+mod bounds;
+mod cancels;
+mod counts;
+mod drops;
+mod owners;
+mod replicas;
+mod reported;
+mod results;
+mod starts;
+mod streams;
+
+use crate::world::Spectator;
+
+/// Every oracle, before a run.
+pub fn all() -> Vec<Box<dyn Spectator>> {
+    vec![
+        Box::<owners::Owners>::default(),
+        Box::<results::Results>::default(),
+        Box::<starts::Starts>::default(),
+        Box::<accepted::Accepted>::default(),
+        Box::<cancels::Cancels>::default(),
+        Box::<counts::Counts>::default(),
+        Box::<streams::Streams>::default(),
+        Box::<bounds::Bounds>::default(),
+        Box::<drops::Drops>::default(),
+        Box::<reported::Reported>::default(),
+        Box::<replicas::Replicas>::default(),
+    ]
+}

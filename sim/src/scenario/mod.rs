@@ -1,0 +1,96 @@
+//! Cases: what `tidegate-sim run` runs.
+//!
+//! A case gives a plan for each seed, and spectators that judge it beside the oracles. The simplest case is a plan in a
+//! file: a run that once failed, or one that somebody wants to look at. Its own seed is number 0 of its seeds.
+
+use std::path::{Path, PathBuf};
+
+use crate::plan::Plan;
+use crate::world::Spectator;
+
+/// Something that can be run with a seed.
+pub trait Case: Sync {
+    /// Its name: unique in its file.
+    fn id(&self) -> &str;
+    /// Where it was read.
+    fn file(&self) -> &Path;
+    /// The plan for a seed.
+    fn plan(&self, seed: u64) -> Plan;
+    /// Who judges it beside the oracles.
+    fn spectators(&self) -> Vec<Box<dyn Spectator>>;
+}
+
+/// A file that cannot be used, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadFile {
+    /// Which.
+    pub file: PathBuf,
+    /// Why; with line and column where it does not parse.
+    pub why: String,
+}
+
+impl std::fmt::Display for BadFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.file.display(), self.why)
+    }
+}
+
+/// A plan in a file.
+struct PlanFile {
+    id: String,
+    file: PathBuf,
+    plan: Plan,
+}
+
+impl Case for PlanFile {
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn file(&self) -> &Path {
+        &self.file
+    }
+    fn plan(&self, seed: u64) -> Plan {
+        Plan { seed: self.plan.seed.wrapping_add(seed), ..self.plan.clone() }
+    }
+    fn spectators(&self) -> Vec<Box<dyn Spectator>> {
+        Vec::new()
+    }
+}
+
+/// All cases of these files and folders, in the order of their names. Folders named `catalogue` hold no cases.
+pub fn load(paths: &[PathBuf]) -> Result<Vec<Box<dyn Case>>, BadFile> {
+    let mut files = Vec::new();
+    for path in paths {
+        find(path, &mut files)?;
+    }
+    files.iter().map(|file| read(file)).collect()
+}
+
+fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), BadFile> {
+    let bad = |why: std::io::Error| BadFile { file: path.to_path_buf(), why: why.to_string() };
+    if !path.is_dir() {
+        std::fs::metadata(path).map_err(bad)?;
+        files.push(path.to_path_buf());
+        return Ok(());
+    }
+    let entries: Result<Vec<_>, _> = std::fs::read_dir(path).map_err(bad)?.collect();
+    let mut inside: Vec<PathBuf> = entries.map_err(bad)?.into_iter().map(|entry| entry.path()).collect();
+    inside.sort();
+    for path in inside {
+        let is_cases = path.file_name().is_some_and(|name| name != "catalogue");
+        if path.is_dir() && is_cases {
+            find(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn read(file: &Path) -> Result<Box<dyn Case>, BadFile> {
+    let bad = |why: String| BadFile { file: file.to_path_buf(), why };
+    let text = std::fs::read_to_string(file).map_err(|why| bad(why.to_string()))?;
+    let plan = Plan::from_toml(&text).map_err(|why| bad(why.0))?;
+    let id = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    Ok(Box::new(PlanFile { id, file: file.to_path_buf(), plan }))
+}
