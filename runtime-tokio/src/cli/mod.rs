@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use tidegate_core::id::Role;
 
 use crate::init::{InitOptions, init};
+use crate::record::{ReplayError, replay};
 use crate::{config, exec, roles};
 
 /// Exit code for wrong usage and bad files.
@@ -32,6 +33,8 @@ enum Command {
     Manager(NodeArgs),
     /// Run a worker
     Worker(NodeArgs),
+    /// Run a recorded life of a node again, and compare what comes out
+    Replay(ReplayArgs),
 }
 
 #[derive(Debug, Args)]
@@ -68,6 +71,15 @@ struct NodeArgs {
     record: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+struct ReplayArgs {
+    /// What `--record` has written
+    file: PathBuf,
+    /// Print every step: its time, its event, its effects
+    #[arg(long)]
+    trace: bool,
+}
+
 /// Parses the arguments, does what they say, and returns the exit code: 0 done, 2 wrong usage or a bad file, others as
 /// the command's help says.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -77,6 +89,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Gate(args) => run_node(args, Role::Gate),
             Command::Manager(args) => run_node(args, Role::Manager),
             Command::Worker(args) => run_node(args, Role::Worker),
+            Command::Replay(args) => run_replay(&args),
         },
         Err(error) => {
             let _ = error.print();
@@ -113,6 +126,26 @@ fn run_node(args: NodeArgs, role: Role) -> ExitCode {
         Err(error) => {
             eprintln!("tidegate: {error}");
             ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// 0 where the effects are the recorded ones, 1 where they differ, 2 where the file is no recording.
+fn run_replay(args: &ReplayArgs) -> ExitCode {
+    let replayed = replay(&args.file, |now, event, effects| {
+        if args.trace {
+            println!("{:?} {event:?}", now.mono);
+            effects.iter().for_each(|effect| println!("    {effect:?}"));
+        }
+    });
+    match replayed {
+        Ok(replayed) => {
+            println!("{} steps gave the recorded effects, digest {:016x}", replayed.steps, replayed.digest);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("tidegate: {}: {error}", args.file.display());
+            ExitCode::from(if matches!(error, ReplayError::File(_)) { USAGE } else { 1 })
         }
     }
 }

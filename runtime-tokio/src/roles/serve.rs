@@ -1,5 +1,6 @@
 //! A process that serves one node: `tidegate gate|manager|worker --config FILE`.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -46,7 +47,7 @@ fn refuse(error: &StartError) -> ExitCode {
 
 fn start_log(log: &LogSettings) {
     let registry = tracing_subscriber::registry().with(log.filter.clone());
-    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     match log.format {
         LogFormat::Text => registry.with(stderr).init(),
         LogFormat::Json => registry.with(stderr.json()).init(),

@@ -1,7 +1,7 @@
 //! Putting a node together, and taking it down.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -16,9 +16,9 @@ use tidegate_core::{Boot, Node, Observation, WallTime};
 use tokio::task::AbortHandle;
 
 use crate::config::{Member, NamedRoster};
-use crate::disk::{Disk, Writer};
+use crate::disk::{Disk, Opened, Writer};
 use crate::driver::{
-    ApiHandle, Driver, DriverHandle, ExecEvents, ExecutorsFactory, Exit, Inbox, Metrics, NodeClock, Parts,
+    ApiHandle, Driver, DriverHandle, ExecEvents, ExecutorsFactory, Exit, Inbox, InboxSender, Metrics, NodeClock, Parts,
     Testimony,
 };
 use crate::net::{
@@ -89,6 +89,26 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+/// A node that has been read from its disk.
+struct Life {
+    node: Node,
+    hello: Hello,
+    recorder: Option<Recorder>,
+    disk: Disk,
+    session: u64,
+}
+
+/// Receives datagrams until it is aborted.
+fn keep_receiving(udp: Arc<UdpSocket>, opener: Opener, inbox: InboxSender, metrics: Metrics) -> AbortHandle {
+    let receive = receive_datagrams(udp, opener, inbox, metrics);
+    let task = tokio::spawn(async move {
+        if let Err(error) = receive.await {
+            tracing::error!("datagrams cannot be received: {error}");
+        }
+    });
+    task.abort_handle()
+}
+
 /// A node that runs. Without [`RunningNode::wait`] nobody takes it down.
 #[derive(Debug)]
 pub struct RunningNode {
@@ -108,44 +128,17 @@ impl NodeSetup {
         let claims = self.tls.claims.clone();
         let me = claims.node();
         let config = self.node_config(&claims).await?;
-        let opened = Disk::open(&self.data_dir, me).map_err(StartError::new)?;
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(StartError::new)?;
-        let (boot_no, session) = (opened.boot, opened.session);
-        let boot = Boot { config, boot: boot_no, disk: opened.id, seed, rows: opened.rows };
-        let recorder =
-            match &self.record {
-                Some(path) => Some(Recorder::create(path, &boot).map_err(|error| {
-                    StartError::new(format!("cannot record to {}: {error}", path.display()))
-                })?),
-                None => None,
-            };
-        let hello = hello(&claims, &boot);
-        let node = Node::new(boot).map_err(|reason| StartError {
-            why: format!(
-                "the node cannot start from its rows in {}: {}",
-                self.data_dir.display(),
-                explain(reason)
-            ),
-            code: Exit::Halted(reason).code(),
-        })?;
-
+        let Life { node, hello, recorder, disk, session } = self.wake_up(&claims, config)?;
         let metrics = Metrics::default();
         let clock = NodeClock::start();
         let (sender, inbox) = Inbox::new(clock);
         let (writer, store) =
-            Writer::start(opened.disk, sender.clone(), metrics.clone()).map_err(StartError::new)?;
+            Writer::start(disk, sender.clone(), metrics.clone()).map_err(StartError::new)?;
         let udp = Arc::new(self.bound.udp);
         let sealer = Sealer::new(&self.gossip, &claims.cluster, me, session)
             .ok_or_else(|| StartError::new("there is no gossip key"))?;
         let opener = Opener::new(self.gossip, claims.cluster.clone());
-        let receive = receive_datagrams(Arc::clone(&udp), opener, sender.clone(), metrics.clone());
-        let datagrams = tokio::spawn(async move {
-            if let Err(error) = receive.await {
-                tracing::error!("datagrams cannot be received: {error}");
-            }
-        })
-        .abort_handle();
+        let datagrams = keep_receiving(Arc::clone(&udp), opener, sender.clone(), metrics.clone());
         let parts = Parts {
             node,
             clock,
@@ -158,7 +151,6 @@ impl NodeSetup {
         };
         let driver =
             Driver::new(inbox, parts).spawn(&claims.name, sender.clone()).map_err(StartError::new)?;
-        // After the driver: `Start` is the node's first event.
         let links = LinksConfig {
             targets: targets(&claims, &self.roster),
             known: peers(&claims, &self.roster).map(|(node, ..)| node).collect(),
@@ -169,6 +161,27 @@ impl NodeSetup {
             Links::start(self.bound.tcp, links, sender.clone(), metrics.clone()).map_err(StartError::new)?;
         let api = ApiHandle::new(sender);
         Ok(RunningNode { driver, links, datagrams, writer, api, metrics, node: me, addr: self.bound.addr })
+    }
+
+    /// The node as its disk left it, with this start counted there.
+    fn wake_up(&self, claims: &Claims, config: NodeConfig) -> Result<Life, StartError> {
+        let Opened { disk, id, boot, session, rows } =
+            Disk::open(&self.data_dir, config.node).map_err(StartError::new)?;
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(StartError::new)?;
+        let boot = Boot { config, boot, disk: id, seed, rows };
+        let record = |path: &PathBuf| {
+            Recorder::create(path, &boot)
+                .map_err(|error| StartError::new(format!("cannot record to {}: {error}", path.display())))
+        };
+        let recorder = self.record.as_ref().map(record).transpose()?;
+        let hello = hello(claims, &boot);
+        let node = Node::new(boot).map_err(|reason| {
+            let dir = self.data_dir.display();
+            let why = format!("the node cannot start from its rows in {dir}: {}", explain(reason));
+            StartError { why, code: Exit::Halted(reason).code() }
+        })?;
+        Ok(Life { node, hello, recorder, disk, session })
     }
 
     async fn node_config(&self, claims: &Claims) -> Result<NodeConfig, StartError> {

@@ -238,3 +238,42 @@ async fn a_call_to_a_node_that_has_ended_says_so() {
     }
     assert_eq!(api.call(operator(), Request::Members).await.unwrap_err(), crate::driver::NodeGone);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_is_busy_with_load_suspects_nobody() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use tidegate_core::swim::MemberStatus;
+
+    let mut cluster = Cluster::start().await;
+    let api = cluster.api();
+    submit(&api).await;
+    // Twice as many busy threads as cores, for many probe rounds.
+    let busy = Arc::new(AtomicBool::new(true));
+    let threads = 2 * thread::available_parallelism().map_or(1, usize::from);
+    let load: Vec<_> = (0..threads)
+        .map(|_| {
+            let busy = Arc::clone(&busy);
+            thread::spawn(move || while busy.load(Ordering::Relaxed) {})
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    busy.store(false, Ordering::Relaxed);
+    load.into_iter().for_each(|thread| thread.join().unwrap());
+    for (name, tap) in &cluster.taps {
+        let heard: Vec<_> = tap.try_iter().map(|(_, observation)| observation).collect();
+        assert!(heard.contains(&Observation::Active), "{name}: {heard:?}");
+        let doubts = heard.iter().filter(|seen| {
+            let status = match seen {
+                Observation::Member { status, .. } => Some(status),
+                _ => None,
+            };
+            matches!(status, Some(MemberStatus::Suspect | MemberStatus::Dead))
+        });
+        assert_eq!(doubts.count(), 0, "{name}: {heard:?}");
+    }
+    for (_, node) in cluster.nodes.drain(..) {
+        node.stop();
+        node.wait().await;
+    }
+}
