@@ -31,7 +31,7 @@ const MAX_ITEM: u32 = 1024 * 1024 * 1024;
 enum Item {
     /// What the node started from; the first item.
     #[n(0)]
-    Boot(#[n(0)] Boot),
+    Boot(#[n(0)] Box<Boot>),
     /// What went into a step.
     #[n(1)]
     Step {
@@ -59,7 +59,7 @@ impl Recorder {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         let mut file = BufWriter::new(file);
         file.write_all(MAGIC)?;
-        write_item(&mut file, &Item::Boot(boot.clone()))?;
+        write_item(&mut file, &Item::Boot(Box::new(boot.clone())))?;
         Ok(Self { file: Some(file), path: path.to_owned(), digest: Digest::default() })
     }
 
@@ -160,7 +160,7 @@ pub fn replay(path: &Path, mut watch: impl FnMut(Now, &Event, &[Effect])) -> Res
     let Some(Item::Boot(boot)) = read_item(&mut file)? else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it has no boot").into());
     };
-    let mut node = Node::new(boot).map_err(ReplayError::Boot)?;
+    let mut node = Node::new(*boot).map_err(ReplayError::Boot)?;
     let mut replayed = Replayed { steps: 0, digest: Digest::default().finish() };
     let mut digest = Digest::default();
     while let Some(Item::Step { now, event }) = read_item(&mut file)? {

@@ -47,7 +47,9 @@ fn refuse(error: &StartError) -> ExitCode {
 
 fn start_log(log: &LogSettings) {
     let registry = tracing_subscriber::registry().with(log.filter.clone());
-    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let stderr = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match log.format {
         LogFormat::Text => registry.with(stderr).init(),
         LogFormat::Json => registry.with(stderr.json()).init(),

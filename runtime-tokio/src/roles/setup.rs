@@ -18,8 +18,8 @@ use tokio::task::AbortHandle;
 use crate::config::{Member, NamedRoster};
 use crate::disk::{Disk, Opened, Writer};
 use crate::driver::{
-    ApiHandle, Driver, DriverHandle, ExecEvents, ExecutorsFactory, Exit, Inbox, InboxSender, Metrics, NodeClock, Parts,
-    Testimony,
+    ApiHandle, Driver, DriverHandle, ExecEvents, ExecutorsFactory, Exit, Inbox, InboxSender, Metrics,
+    NodeClock, Parts, Testimony,
 };
 use crate::net::{
     Bound, Claims, DatagramSender, KeyRing, Links, LinksConfig, NodeTls, Opener, Sealer, Target,

@@ -221,7 +221,7 @@ async fn a_job_runs_over_real_sockets_and_every_life_replays() {
         assert_eq!(exit, Exit::Halted(HaltReason::Drained), "{name}");
         let replayed = replay(&recording(cluster.dir.path(), &name), |_, _, _| {});
         let replayed = replayed.unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(replayed.steps > 10, "{name}: {replayed:?}");
+        assert!(replayed.steps > 2, "{name}: {replayed:?}");
         let heard: Vec<_> = cluster.taps[&name].try_iter().collect();
         let suspected = heard.iter().any(|(_, seen)| matches!(seen, Observation::Malformed(_)));
         assert!(!suspected, "{name}: {heard:?}");
