@@ -5,4 +5,5 @@ mod hostile;
 mod ledger_of_one;
 mod scenes;
 mod state;
+mod voter;
 mod world;
