@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::command::Command;
 use super::job::{DcJob, Duty};
+use super::retry::Ask;
 use super::workers::Pool;
 use crate::config::NodeConfig;
 use crate::effect::{Effect, Effects};
@@ -56,6 +57,13 @@ impl Context<'_> {
     /// The record's duties are due again at `at`, or earlier.
     pub fn wake_at(&mut self, at: Instant) {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    /// The record's duties are due again when a request is to be repeated.
+    pub fn wake_for(&mut self, ask: &Ask) {
+        if let Some(next) = ask.next() {
+            self.wake_at(next);
+        }
     }
 
     /// The record's duties are due again after `wait`, or earlier.

@@ -135,15 +135,14 @@ impl DcJob {
                 continue;
             }
             if let Some(at) = cx.pool.gone_at(timing, *worker) {
-                cx.wake = Some(cx.wake.map_or(at, |wake| wake.min(at)));
+                cx.wake_at(at);
             }
-            if cx.pool.is_reachable(*worker) && told.ask.is_due(cx.now) {
-                told.ask.sent(cx.now, timing.request_timeout);
-                let message = Message::OwnerChanged { job, dc_epoch, owner };
-                cx.out.push(crate::Effect::Send { to: *worker, message: message.into() });
-            }
-            if let Some(next) = told.ask.next() {
-                cx.wake = Some(cx.wake.map_or(next, |wake| wake.min(next)));
+            if cx.pool.is_reachable(*worker) {
+                if told.ask.is_due(cx.now) {
+                    told.ask.sent(cx.now, timing.request_timeout);
+                    cx.send(*worker, Message::OwnerChanged { job, dc_epoch, owner });
+                }
+                cx.wake_for(&told.ask);
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::time::Now;
 use crate::wire::{DispatchAccepted, Message, Reconciled};
 
 impl Manager {
-    pub(super) fn from_gate(&mut self, now: Now, gate: NodeId, message: Message, out: &mut Effects) {
+    pub(super) fn hear_gate(&mut self, now: Now, gate: NodeId, message: Message, out: &mut Effects) {
         match message {
             Message::Dispatch { job, gate_epoch, owner, spec, slot, slots, remaining_ms, half_rtt_us } => {
                 let accepted = Accepted { job, spec, slot, slots, remaining_ms, half_rtt_us };
@@ -32,13 +32,13 @@ impl Manager {
             Message::Reconcile { jobs } => self.reconcile(now, gate, &jobs, out),
             Message::Forget { jobs } => self.forget_jobs(now, &jobs, out),
             Message::WorkflowResultAck { job, workflow, dc_epoch, stored } => {
-                self.notice_answered(job, Notice::Workflow(workflow), dc_epoch, &stored, out)
+                self.notice_answered(job, Notice::Workflow(workflow), dc_epoch, stored, out)
             }
             Message::DcFinalAck { job, dc_epoch, stored } => {
-                self.notice_answered(job, Notice::Final, dc_epoch, &stored, out)
+                self.notice_answered(job, Notice::Final, dc_epoch, stored, out)
             }
             Message::DcOwnerChangedAck { job, dc_epoch, stored } => {
-                self.notice_answered(job, Notice::Owner, dc_epoch, &stored.map(|_| ()), out)
+                self.notice_answered(job, Notice::Owner, dc_epoch, stored.map(|_| ()), out)
             }
             _ => self.observe(Observation::Ignored(Stale::Sender), out),
         }
@@ -140,13 +140,16 @@ impl Manager {
     fn reconcile(&mut self, now: Now, gate: NodeId, asked: &[(JobId, GateEpoch)], out: &mut Effects) {
         let is_current = self.may_act(now) && self.ledger.is_leader();
         let mut jobs = Vec::with_capacity(asked.len());
-        let mut adopt = Vec::new();
+        let (mut adopt, mut ended) = (Vec::new(), Vec::new());
         for &(job, gate_epoch) in asked {
             let state = self.ledger.state();
             let known = match (state.jobs.get(&job), state.dropped.get(&job)) {
                 (Some(record), _) => {
                     if record.facts.gate_epoch < gate_epoch {
                         adopt.push((job, gate_epoch));
+                    }
+                    if record.facts.ended.is_some() {
+                        ended.push(job);
                     }
                     Some(Reconciled::Known { at: record.at(), status: record.status() })
                 }
@@ -159,6 +162,13 @@ impl Manager {
             let command = Command::GateOwnerSeen { job, gate_epoch, gate };
             // What cannot be proposed now comes up again in the next reconciliation.
             let _ = self.propose_duty(now, job, Duty::GateOwner, command, out);
+        }
+        for job in ended {
+            // A gate that asks has not heard the end: it is not left waiting for the next repeat.
+            if let Some(record) = self.ledger.state_mut().jobs.get_mut(&job) {
+                record.live.final_notice.ask.hurry();
+                self.dirty.insert(job);
+            }
         }
         self.send(gate, Message::ReconcileReply { jobs }, out);
     }
@@ -187,10 +197,9 @@ impl Manager {
         job: JobId,
         which: Notice,
         dc_epoch: DcEpoch,
-        stored: &Result<(), Fault>,
+        stored: Result<(), Fault>,
         out: &mut Effects,
     ) {
-        let stored = stored.as_ref().map(|()| ());
         let answered = match self.ledger.state_mut().jobs.get_mut(&job) {
             Some(record) => record.notice_answered(which, dc_epoch, stored),
             None => Err(Observation::Ignored(Stale::Unknown)),

@@ -11,6 +11,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use minicbor::{Decode, Encode};
 
+use super::numbers::Parts;
 use super::retry::Ask;
 use crate::id::{Attempt, BootNo, DcEpoch, DcId, GateEpoch, JobId, NodeId, RunId, ShardKey, WorkflowIx};
 use crate::jobs::{
@@ -173,6 +174,8 @@ pub enum Duty {
     Begin(WorkflowIx, Option<u16>),
     /// Give up a workflow's reservations, or one attempt.
     Lose(WorkflowIx, Option<u16>),
+    /// Take a part of large numbers in.
+    Part(WorkflowIx, u16, u16),
     /// Take a result in.
     Done(WorkflowIx, u16),
     /// Record a stop.
@@ -317,6 +320,8 @@ pub enum Abort {
 pub struct Shard {
     /// Replicated.
     pub facts: ShardFacts,
+    /// Replicated: parts of large numbers that have not been used yet.
+    pub parts: Parts,
     /// This process's own; of the newest attempt.
     pub live: ShardLive,
 }

@@ -11,13 +11,16 @@
 //! ([`duties`]). It never executes anything, never decides from a belief about who leads or lives where the log
 //! decides, and keeps nothing about a job outside the job's record but the indices `wheel` and `asked`.
 
+mod apply;
 mod command;
 mod context;
 mod dispatch;
 mod duties;
 mod gates;
 mod graph;
+mod heartbeat;
 mod job;
+mod numbers;
 mod owners;
 mod place;
 mod progress;
@@ -54,12 +57,15 @@ use crate::observe::{Observation, Stale};
 use crate::rng::NodeRng;
 use crate::store::Store;
 use crate::swim::{MemberStatus, Swim, SwimConfig};
-use crate::time::{Instant, Now};
+use crate::time::{Duration, Instant, Now};
 use crate::wheel::Wheel;
-use crate::wire::{DcLoad, Message};
+use crate::wire::Message;
 
 /// The manager's own stream in its node's.
 const STREAM: u64 = 0x6d61_6e61_6765;
+
+/// A record is not looked at again by its own timer before this.
+const MIN_WAIT: Duration = Duration::from_millis(1);
 
 /// A deadline of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -328,9 +334,9 @@ impl Manager {
             }
             message if self.is_gate(peer) => {
                 self.gate_heard = now.mono;
-                self.from_gate(now, peer, message, out)
+                self.hear_gate(now, peer, message, out)
             }
-            message if !self.is_manager(peer) => self.from_worker(now, peer, message, out),
+            message if !self.is_manager(peer) => self.hear_worker(now, peer, message, out),
             _ => self.observe(Observation::Ignored(Stale::Sender), out),
         }
     }
@@ -449,7 +455,8 @@ impl Manager {
         let (proposals, wake, wants_cores) = (cx.proposals, cx.wake, cx.wants_cores);
         self.cores_wanted |= wants_cores;
         match wake {
-            Some(at) => self.wheel.arm(Timer::Job(job), at.max(now.mono)),
+            // Never at once: a duty that cannot be done now must not keep the node busy.
+            Some(at) => self.wheel.arm(Timer::Job(job), at.max(now.mono + MIN_WAIT)),
             None => drop(self.wheel.disarm(Timer::Job(job))),
         }
         for (duty, command) in proposals {
@@ -544,59 +551,6 @@ impl Manager {
     fn observe_refusal<T>(&self, reply: &Result<T, Fault>, out: &mut Effects) {
         if let Err(fault) = reply {
             self.observe(Observation::Refused(fault.code), out);
-        }
-    }
-
-    /// Tells every gate how the datacenter stands.
-    fn heartbeat_all(&mut self, now: Now, out: &mut Effects) {
-        self.wheel.arm(Timer::Heartbeat, now.mono + self.config.timing.dc_heartbeat);
-        let gates = self.config.roster.gates.iter().map(|gate| gate.node);
-        let connected: Vec<NodeId> = gates.filter(|gate| self.links.is_connected(*gate)).collect();
-        for gate in connected {
-            self.heartbeat(now, gate, out);
-        }
-    }
-
-    fn heartbeat(&mut self, now: Now, gate: NodeId, out: &mut Effects) {
-        self.heartbeat_no += 1;
-        let load = DcLoad {
-            dc: self.config.dc,
-            boot: self.boot,
-            version: self.heartbeat_no,
-            is_leader: self.ledger.is_leader(),
-            term: self.ledger.term(),
-            leader: self.ledger.leader(),
-            accepting: self.is_accepting(now),
-            capacity: self.pool.capacity(now, &self.config.timing, &self.promised()),
-            queued_shards: self.queued_shards(),
-            jobs: self.ledger.state().jobs.len() as u32,
-        };
-        self.send(gate, Message::DcHeartbeat(load), out);
-    }
-
-    fn is_accepting(&self, now: Now) -> bool {
-        self.draining.is_none() && self.may_act(now)
-    }
-
-    /// Heartbeats at once when the leader changes or free cores come or go.
-    fn heartbeat_on_change(&mut self, now: Now, out: &mut Effects) {
-        let has_free_cores = match core::mem::take(&mut self.capacity_news) {
-            true => self.pool.capacity(now, &self.config.timing, &self.promised()).free_cores > 0,
-            false => self.told.has_free_cores,
-        };
-        let told = Told {
-            leader: self.ledger.leader(),
-            term: self.ledger.term(),
-            has_free_cores,
-            accepting: self.is_accepting(now),
-        };
-        if told != self.told {
-            let led = self.told.leader == told.leader;
-            self.told = told;
-            self.heartbeat_all(now, out);
-            if !led {
-                self.reassign(now, out);
-            }
         }
     }
 }

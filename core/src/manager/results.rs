@@ -58,8 +58,8 @@ impl DcJob {
                 notice.ask.sent_from_outbox(now, cx.rng);
             }
         }
-        if let Some(next) = self.notice(which).and_then(|notice| notice.ask.next()) {
-            cx.wake_at(next);
+        if let Some(notice) = self.notice(which) {
+            cx.wake_for(&notice.ask);
         }
     }
 
@@ -92,7 +92,7 @@ impl DcJob {
         &mut self,
         which: Notice,
         dc_epoch: DcEpoch,
-        stored: Result<(), &Fault>,
+        stored: Result<(), Fault>,
     ) -> Result<(), Observation> {
         if dc_epoch != self.facts.dc_epoch || self.live.epoch != dc_epoch {
             return Err(Observation::Ignored(Stale::Fence));

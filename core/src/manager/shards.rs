@@ -129,6 +129,7 @@ impl DcJob {
             // One retry for the whole plan.
             kind: LossKind::Policy { paid: paid && place == 0 },
             totals: None,
+            numbers: None,
         });
         let losses: Vec<Loss> = losses.collect();
         let at = self.at_workflow(cx, workflow);
@@ -158,12 +159,12 @@ impl DcJob {
             return Some(Abort::Paid);
         }
         cx.wake_at(asked + patience);
-        if cx.pool.is_reachable(worker) && shard.live.reserve.is_due(now) {
-            shard.live.reserve.sent(now, timing.request_timeout);
-            cx.send(worker, message);
-        }
-        if let Some(next) = shard.live.reserve.next() {
-            cx.wake_at(next);
+        if cx.pool.is_reachable(worker) {
+            if shard.live.reserve.is_due(now) {
+                shard.live.reserve.sent(now, timing.request_timeout);
+                cx.send(worker, message);
+            }
+            cx.wake_for(&shard.live.reserve);
         }
         None
     }
@@ -257,9 +258,7 @@ impl DcJob {
         if shard.live.start.is_due(now) {
             self.send_start(cx, workflow, no);
         }
-        if let Some(next) = self.known(workflow).shards[&no].live.start.next() {
-            cx.wake_at(next);
-        }
+        cx.wake_for(&self.known(workflow).shards[&no].live.start);
     }
 
     fn send_start(&mut self, cx: &mut Context<'_>, workflow: WorkflowIx, no: u16) {
@@ -343,8 +342,11 @@ impl DcJob {
         }
         let adds_up = self.spec(workflow).executor.attempts_add_up();
         let shard = &self.known(workflow).shards[&no];
-        let totals = shard.live.totals.clone().filter(|_| adds_up && shard.facts.phase.is_live());
-        let shards = alloc::vec![Loss { no, attempt: shard.facts.attempt, kind, totals }];
+        let mut totals = shard.live.totals.clone().filter(|_| adds_up && shard.facts.phase.is_live());
+        let attempt = shard.facts.attempt;
+        let run = self.run_id(cx.config.dc, workflow, no, attempt);
+        let numbers = totals.as_mut().and_then(|totals| self.propose_parts(cx, run, totals));
+        let shards = alloc::vec![Loss { no, attempt, kind, totals, numbers }];
         let at = self.at_workflow(cx, workflow);
         let command = Command::ShardsLost { at, shards, why: String::from(why) };
         self.propose(cx, Duty::Lose(workflow, Some(no)), command);

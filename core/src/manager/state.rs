@@ -9,7 +9,8 @@ use alloc::vec::Vec;
 use minicbor::{Decode, Encode};
 
 use super::command::Command;
-use super::job::{Accepted, DcJob, JobFacts, JobLive, Shard, ShardFacts, ShardLive, Workflow, WorkflowFacts};
+use super::job::{Accepted, DcJob, JobFacts, JobLive, Shard, ShardFacts, Workflow, WorkflowFacts};
+use super::numbers::PartRow;
 use crate::id::{DcEpoch, GateEpoch, JobId, NodeId, WorkflowIx};
 use crate::jobs::JobStatus;
 use crate::ledger::{BadRow, Changes, Entry, State};
@@ -66,6 +67,9 @@ impl ManagerState {
             if known.totals != Default::default() {
                 rows.push(RowName::Totals(job, workflow));
             }
+            for (no, shard) in &known.shards {
+                rows.extend(shard.parts.bytes.keys().map(|part| RowName::Part(job, workflow, *no, *part)));
+            }
             let groups: BTreeSet<u16> = known.shards.keys().map(|no| no / SHARDS_A_ROW).collect();
             rows.extend(groups.into_iter().map(|group| RowName::Shards(job, workflow, group)));
         }
@@ -92,6 +96,11 @@ impl ManagerState {
                 let row: Vec<_> =
                     shards.range(shards_of(group)).map(|(no, shard)| (*no, shard.facts.clone())).collect();
                 (!row.is_empty()).then(|| encode_row(Self::FORMAT, &ShardsRow { shards: row }))
+            }
+            RowName::Part(_, workflow, no, part) => {
+                let parts = &record.workflow(workflow)?.shards.get(&no)?.parts;
+                let bytes = parts.bytes.get(&part)?.clone();
+                Some(encode_row(Self::FORMAT, &PartRow { digest: parts.digest, bytes }))
             }
             RowName::Dropped(_) => None,
         }
@@ -143,8 +152,8 @@ impl Workflow {
         let mut after = before.split_off(&shards_of(group).end);
         for (no, facts) in row.shards {
             let same = before.remove(&no).filter(|shard| shard.facts.attempt == facts.attempt);
-            let live = same.map_or_else(ShardLive::default, |shard| shard.live);
-            self.shards.insert(no, Shard { facts, live });
+            let (parts, live) = same.map_or_else(Default::default, |shard| (shard.parts, shard.live));
+            self.shards.insert(no, Shard { facts, parts, live });
         }
         self.shards.append(&mut after);
         Ok(())
@@ -186,7 +195,7 @@ impl State for ManagerState {
                 return Ok(());
             }
             RowName::Accepted(job) => return self.load_accepted(job, bytes),
-            RowName::Facts(_) | RowName::Totals(..) | RowName::Shards(..) => {}
+            RowName::Facts(_) | RowName::Totals(..) | RowName::Shards(..) | RowName::Part(..) => {}
         }
         let record = self.jobs.get_mut(&name.job()).ok_or(BadRow)?;
         match name {
@@ -197,6 +206,12 @@ impl State for ManagerState {
             RowName::Shards(_, workflow, group) => {
                 let row = decode_row(Self::FORMAT, bytes)?;
                 record.workflow_mut(workflow).ok_or(BadRow)?.load_shards(group, row)
+            }
+            RowName::Part(_, workflow, no, part) => {
+                let row: PartRow = decode_row(Self::FORMAT, bytes)?;
+                let known = record.workflow_mut(workflow).ok_or(BadRow)?;
+                known.shards.get_mut(&no).ok_or(BadRow)?.parts.add(row.digest, part, row.bytes);
+                Ok(())
             }
             _ => record.load_facts(decode_row(Self::FORMAT, bytes)?),
         }
@@ -217,6 +232,12 @@ impl State for ManagerState {
                 if let Some(known) = self.jobs.get_mut(&job).and_then(|record| record.workflow_mut(workflow))
                 {
                     known.shards.retain(|no, _| !shards_of(group).contains(no));
+                }
+            }
+            Some(RowName::Part(job, workflow, no, part)) => {
+                let known = self.jobs.get_mut(&job).and_then(|record| record.workflow_mut(workflow));
+                if let Some(shard) = known.and_then(|known| known.shards.get_mut(&no)) {
+                    shard.parts.bytes.remove(&part);
                 }
             }
             Some(RowName::Dropped(job)) => {
@@ -240,6 +261,8 @@ pub enum RowName {
     Totals(JobId, WorkflowIx),
     /// A group of a workflow's shards.
     Shards(JobId, WorkflowIx, u16),
+    /// A part of large numbers of a shard.
+    Part(JobId, WorkflowIx, u16, u16),
     /// How a dropped job ended.
     Dropped(JobId),
 }
@@ -260,6 +283,7 @@ impl RowName {
             | Self::Facts(job)
             | Self::Totals(job, _)
             | Self::Shards(job, ..)
+            | Self::Part(job, ..)
             | Self::Dropped(job) => job,
         }
     }
@@ -281,6 +305,10 @@ impl RowName {
                 key.extend(workflow.0.to_be_bytes());
                 key.extend(group.to_be_bytes());
             }
+            Self::Part(_, workflow, no, part) => {
+                key.push(4);
+                key.extend([workflow.0, no, part].into_iter().flat_map(u16::to_be_bytes));
+            }
             Self::Dropped(_) => {}
         }
         key
@@ -297,6 +325,9 @@ impl RowName {
             (Self::JOBS, [1]) => Some(Self::Facts(job)),
             (Self::JOBS, [2, a, b]) => Some(Self::Totals(job, WorkflowIx(place(a, b)))),
             (Self::JOBS, [3, a, b, c, d]) => Some(Self::Shards(job, WorkflowIx(place(a, b)), place(c, d))),
+            (Self::JOBS, [4, a, b, c, d, e, f]) => {
+                Some(Self::Part(job, WorkflowIx(place(a, b)), place(c, d), place(e, f)))
+            }
             _ => None,
         }
     }

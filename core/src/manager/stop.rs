@@ -42,15 +42,16 @@ impl DcJob {
         let run = self.run_id(cx.config.dc, workflow, no, attempt);
         let dc_epoch = self.facts.dc_epoch;
         let Some(shard) = self.workflows[usize::from(workflow.0)].shards.get_mut(&no) else { return };
-        let stricter = shard.live.stop_mode != Some(mode);
-        if cx.pool.is_reachable(shard.facts.worker) && (stricter || shard.live.stop.is_due(cx.now)) {
+        // A connection that comes up makes it due again.
+        if !cx.pool.is_reachable(shard.facts.worker) {
+            return;
+        }
+        if shard.live.stop_mode != Some(mode) || shard.live.stop.is_due(cx.now) {
             shard.live.stop_mode = Some(mode);
             shard.live.stop.sent(cx.now, cx.config.timing.request_timeout);
             cx.send(shard.facts.worker, Message::StopShard { run, dc_epoch, mode });
         }
-        if let Some(next) = shard.live.stop.next() {
-            cx.wake_at(next);
-        }
+        cx.wake_for(&shard.live.stop);
     }
 
     /// Takes a worker's answer to a stop. Where a run is ending or has ended, its result follows.

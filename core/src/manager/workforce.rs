@@ -5,17 +5,18 @@ use alloc::vec::Vec;
 use super::Manager;
 use super::command::Command;
 use super::job::{Abort, DcJob, Duty, ShardPhase};
+use super::numbers;
 use super::workers::Registered;
 use crate::effect::Effects;
 use crate::fault::{Fault, FaultCode};
 use crate::id::{BootNo, DcEpoch, DcId, JobId, NodeId, RunId, ShardKey, WorkflowIx};
-use crate::jobs::{ExecutorKind, StopMode};
+use crate::jobs::{ExecutorKind, StopMode, Totals};
 use crate::observe::{Observation, Stale};
 use crate::time::Now;
 use crate::wire::{HeldShard, Message, RunPhase, ShardReport};
 
 impl Manager {
-    pub(super) fn from_worker(&mut self, now: Now, worker: NodeId, message: Message, out: &mut Effects) {
+    pub(super) fn hear_worker(&mut self, now: Now, worker: NodeId, message: Message, out: &mut Effects) {
         match message {
             Message::RegisterWorker { boot, cores, executors, held } => {
                 self.register(now, worker, boot, (cores, executors), &held, out)
@@ -221,9 +222,17 @@ impl Manager {
             self.observe_refusal(&stored, out);
             return self.send(worker, Message::ShardResultAck { run, stored }, out);
         }
+        // What cannot be proposed now, or is decided before its parts are there, is sent again by its worker.
+        let mut numbers = None;
+        if let Some((whole, parts)) = numbers::cut(&report.totals) {
+            report.totals = Totals::default();
+            numbers = Some(whole);
+            for (duty, command) in numbers::commands(run, whole, parts) {
+                let _ = self.propose_duty(now, key.job, duty, command, out);
+            }
+        }
         let duty = Duty::Done(key.workflow, key.shard);
-        let command = Command::ShardDone { report: report.into() };
-        // What cannot be proposed now is sent again by its worker.
+        let command = Command::ShardDone { report: report.into(), numbers };
         let _ = self.propose_duty(now, key.job, duty, command, out);
     }
 

@@ -14,11 +14,11 @@ use crate::wire::{AbortedWas, HeldShard, Message, Reconciled, RunPhase};
 
 /// The final that the manager has told the gate since the messages were last taken.
 fn final_of(sent: &[(NodeId, Message)]) -> DcReport {
-    let finals = sent.iter().filter_map(|(_, message)| match message {
+    let mut finals = sent.iter().rev().filter_map(|(_, message)| match message {
         Message::DcFinal { report, .. } => Some((**report).clone()),
         _ => None,
     });
-    finals.last().expect("the job has ended")
+    finals.next().expect("the job has ended")
 }
 
 fn stops(sent: &[(NodeId, Message)]) -> Vec<(NodeId, crate::id::RunId, StopMode)> {
