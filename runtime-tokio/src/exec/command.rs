@@ -74,6 +74,7 @@ fn prepare(plan: &CommandPlan, execution: &Execution, secrets: &Secrets) -> Resu
         .env("TIDEGATE_JOB", shard.job.to_string())
         .env("TIDEGATE_WORKFLOW", shard.workflow.to_string())
         .env("TIDEGATE_DATACENTER", shard.dc.to_string())
+        .env("TIDEGATE_INSTANCE", execution.shard.first_vu.to_string())
         .env("TIDEGATE_SHARD", shard.shard.to_string())
         .env("TIDEGATE_ATTEMPT", attempt.to_string())
         .env("TIDEGATE_CORES", plan.cores.to_string());

@@ -88,11 +88,13 @@ fn a_command_sees_only_what_it_is_given() {
     let mut bench = Bench::new(with_command());
     let script = "env | grep -v \"^\\(PATH\\|HOME\\|LANG\\|TZ\\|PWD\\|SHLVL\\|OLDPWD\\|_\\|GIVEN\\|TIDEGATE_[A-Z]*\\)=\" && exit 9; \
                   test \"$GIVEN\" = yes && test -n \"$TIDEGATE_JOB\" && test \"$TIDEGATE_ATTEMPT\" = 1 \
-                  && test \"$TIDEGATE_DATACENTER\" = here && test \"$TIDEGATE_CORES\" = 2";
+                  && test \"$TIDEGATE_DATACENTER\" = here && test \"$TIDEGATE_CORES\" = 2 && test \"$TIDEGATE_INSTANCE\" = 5";
     let table = format!(
         "command = {{ argv = [\"sh\", \"-c\", '''{script}'''], env = {{ GIVEN = \"yes\" }}, cores = 2, timeout = \"30s\" }}"
     );
-    let told = bench.run(shard(&table));
+    let mut shard = shard(&table);
+    shard.first_vu = 5;
+    let told = bench.run(shard);
     assert_eq!((told.outcome, told.why.as_str()), (Outcome::Completed, ""));
 }
 

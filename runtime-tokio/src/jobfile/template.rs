@@ -134,9 +134,7 @@ impl Names<'_> {
         match name {
             "vu" | "iter" if !self.users => Err((
                 format!("{{{{{name}}}}} means nothing here: only `http` has virtual users"),
-                Some(
-                    "an instance finds its place in the variables TIDEGATE_SHARD and TIDEGATE_ATTEMPT".into(),
-                ),
+                Some("an instance finds its number in the variable TIDEGATE_INSTANCE".into()),
             )),
             "vu" => Ok(Filled::Later(Piece::Vu)),
             "iter" => Ok(Filled::Later(Piece::Iter)),

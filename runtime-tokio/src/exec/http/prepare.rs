@@ -72,8 +72,8 @@ impl PreparedRequest {
     fn new(plan: &RequestPlan, endpoint: usize, keep_alive: bool, secrets: &Secrets) -> Result<Self, String> {
         let method = plan.method.parse().map_err(|_| "the plan has a method that is none".to_string())?;
         let path = Filled::new(&plan.path, secrets)?;
-        // Numbers in the place of user and iteration never make a path or a header wrong that is right with 0.
-        let sample: Uri = path.text(0, 0).parse().map_err(|_| unfit("the path", &plan.path))?;
+        // What is right with the longest numbers is right with every user's.
+        let sample: Uri = path.text(u32::MAX, u64::MAX).parse().map_err(|_| unfit("the path", &plan.path))?;
         let body = Filled::new(&plan.body, secrets)?;
         let mut prepared = Self {
             endpoint,
@@ -93,7 +93,7 @@ impl PreparedRequest {
             let name: HeaderName =
                 name.parse().map_err(|_| "the plan has a header that is none".to_string())?;
             let value = Filled::new(template, secrets)?;
-            let sample = HeaderValue::from_str(&value.text(0, 0))
+            let sample = HeaderValue::from_str(&value.text(u32::MAX, u64::MAX))
                 .map_err(|_| unfit(&format!("the header {name}"), template))?;
             if value.is_fixed() {
                 prepared.headers.insert(name, sample);
