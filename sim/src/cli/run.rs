@@ -37,6 +37,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Outcome {
     use_threads(args.jobs)?;
+    let mut report = Report::new(args.json);
     let mut cases = load(&args.paths)?;
     if let Some(filter) = &args.filter {
         cases.retain(|case| case.id().contains(filter.as_str()));
@@ -47,7 +48,6 @@ pub(super) fn run(args: &Args) -> Outcome {
     let seeds: Vec<u64> = (args.seed..args.seed.saturating_add(args.seeds))
         .filter(|seed| args.shard.is_none_or(|shard| shard.has(seed - args.seed)))
         .collect();
-    let mut report = Report::new(args.json);
     for case in &cases {
         let sum = run_seeds(&seeds, |seed| (case.plan(seed), case.spectators()))?;
         let file = case.file().display().to_string();

@@ -39,11 +39,11 @@ pub(super) fn run(args: &Args) -> Outcome {
         return replay::run_plan(draw(args.seed), true);
     }
     use_threads(args.jobs)?;
+    let mut report = Report::new(args.json);
     let seeds: Vec<u64> = (args.seed..args.seed.saturating_add(args.seeds))
         .filter(|seed| args.shard.is_none_or(|shard| shard.has(seed - args.seed)))
         .collect();
     let sum = run_seeds(&seeds, |seed| (draw(seed), Vec::new()))?;
-    let mut report = Report::new(args.json);
     report.case("swarm", "", &sum, |seed| format!("tidegate-sim swarm --seed {seed} --seeds 1 --trace"));
     Ok(report.end())
 }

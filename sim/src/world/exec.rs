@@ -79,13 +79,14 @@ impl Execution {
                     totals.count_error("status 503", err);
                 }
             }
-            (_, Some(Outcome::Completed)) => {
-                totals.ok = 1;
+            (_, Some(outcome @ (Outcome::Completed | Outcome::Failed))) => {
                 (totals.latency, totals.service) = (Sketch::of(ms * 1_000, 1), Sketch::of(ms * 1_000, 1));
-            }
-            (_, Some(Outcome::Failed)) => {
-                totals.err = 1;
-                totals.count_error("exit 1", 1);
+                if outcome == Outcome::Completed {
+                    totals.ok = 1;
+                } else {
+                    totals.err = 1;
+                    totals.count_error("exit 1", 1);
+                }
             }
             _ => {}
         }

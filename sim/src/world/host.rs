@@ -93,6 +93,8 @@ pub(super) struct Host<M> {
     /// When the timer fires that is in the queue; `Time::MAX` where none is.
     pub wake: Time,
     pub wakes: u64,
+    /// Steps at one instant of the world: the instant, and how many.
+    pub steps_at: (Time, u32),
     /// How many freezes are on.
     pub frozen: u32,
     pub slow_us: u64,
@@ -126,6 +128,7 @@ impl<M> Host<M> {
             datagrams_sent: CountByHost::default(),
             wake: Time::MAX,
             wakes: 0,
+            steps_at: (0, 0),
             frozen: 0,
             slow_us: 0,
             busy_until: 0,

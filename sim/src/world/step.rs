@@ -20,6 +20,9 @@ use super::fate::About;
 use super::host::{Actor, disk_id};
 use super::{Item, Machine, World};
 
+/// More steps of one node in one instant are no work: it asks to be woken again and again.
+const STEPS_AT_ONCE_MAX: u32 = 20_000;
+
 impl<M: Machine> World<M> {
     /// Gives an event to a node: at once, or when it is no longer frozen or busy.
     #[inline]
@@ -105,6 +108,15 @@ impl<M: Machine> World<M> {
         };
         this.busy_until = self.now + this.slow_us * 1_000;
         self.steps += 1;
+        let (instant, steps) = this.steps_at;
+        this.steps_at = if instant == self.now { (instant, steps + 1) } else { (self.now, 1) };
+        if this.steps_at.1 > STEPS_AT_ONCE_MAX {
+            let text = format!(
+                "{} takes {STEPS_AT_ONCE_MAX} steps in one instant, now {event:?}",
+                self.scene.name(host)
+            );
+            return self.violate("no spinning", text);
+        }
         self.digest.write_u64(self.now);
         self.digest.write_u64(host as u64);
         event.hash(&mut self.digest);
