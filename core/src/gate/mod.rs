@@ -514,6 +514,8 @@ impl Gate {
                 self.streams.remove(&call);
             }
             match plan.next {
+                // What is due already has been decided and waits for the log, which wakes the record.
+                Some(at) if at <= now.mono => self.wheel.arm(Timer::Duty(job), now.mono + RETRY),
                 Some(at) => self.wheel.arm(Timer::Duty(job), at),
                 None => drop(self.wheel.disarm(Timer::Duty(job))),
             }

@@ -2,8 +2,8 @@
 //!
 //! The simulated executors know exactly what they did. Of a workflow in a datacenter, per source:
 //!
-//! - `http`: attempts add up. The result has at least what every attempt did that ended by itself as asked, and at
-//!   most what all attempts did together. Where no attempt was lost, stopped or failed, both are the same number.
+//! - `http`: attempts add up. The result has at least what every attempt did that ended by itself as asked and was not
+//!   given up before (its worker was lost: what it had reported is frozen), and at most what all attempts did together. Where no attempt was lost, stopped or failed, both are the same number.
 //! - `sleep`, `command`: only finished attempts count: at most one for each shard, and exactly one for each where the
 //!   workflow completed.
 //!
@@ -11,8 +11,9 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_core::id::{DcId, JobId, RunId, WorkflowIx};
+use tidegate_core::id::{DcId, JobId, RunId, ShardKey, WorkflowIx};
 use tidegate_core::jobs::{ExecutorKind, JobResult, Outcome, Totals, WorkflowReport, WorkflowStatus};
+use tidegate_core::observe::Observation;
 
 use crate::world::{Fact, Interest, Scene, Spectator};
 
@@ -22,6 +23,8 @@ struct Ran {
     outcome: Option<Outcome>,
     over: bool,
     done: u64,
+    /// A manager gave the attempt up: what it had reported by then is all that counts of it.
+    given_up: bool,
 }
 
 /// See the module.
@@ -47,7 +50,7 @@ impl Counts {
         let place =
             |run: &RunId| run.shard.job == job && run.shard.dc == dc && run.shard.workflow == workflow;
         for (run, ran) in self.runs.iter().filter(|(run, _)| place(run)) {
-            let completed = ran.outcome == Some(Outcome::Completed);
+            let completed = ran.outcome == Some(Outcome::Completed) && !ran.given_up;
             truth.running |= !ran.over;
             truth.exact &= completed;
             truth.most += ran.done;
@@ -134,17 +137,30 @@ impl Spectator for Counts {
     }
 
     fn interest(&self) -> Interest {
-        Interest::RUNS.and(Interest::RESULTS)
+        Interest::RUNS.and(Interest::RESULTS).and(Interest::OBSERVATIONS)
     }
 
-    fn see(&mut self, _scene: &Scene, fact: &Fact<'_>) -> Result<(), String> {
+    fn see(&mut self, scene: &Scene, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::RunAsked { run, shard, .. } => {
-                self.runs.insert(*run, Ran { executor: shard.executor, outcome: None, over: false, done: 0 });
+                self.runs.insert(
+                    *run,
+                    Ran { executor: shard.executor, outcome: None, over: false, done: 0, given_up: false },
+                );
             }
             Fact::RunOver { run, outcome, totals, .. } => {
                 if let Some(ran) = self.runs.get_mut(run) {
                     (ran.outcome, ran.over, ran.done) = (*outcome, true, totals.requests());
+                }
+            }
+            Fact::Observed {
+                host,
+                observation: Observation::ShardLost { job, workflow, shard, attempt },
+            } => {
+                let shard =
+                    ShardKey { job: *job, workflow: *workflow, dc: scene.hosts[*host].dc, shard: *shard };
+                if let Some(ran) = self.runs.get_mut(&RunId { shard, attempt: *attempt }) {
+                    ran.given_up = true;
                 }
             }
             Fact::ResultRead { result, .. } => {
