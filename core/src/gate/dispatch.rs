@@ -131,6 +131,13 @@ impl Courier {
         self.answered_until = Some(until);
     }
 
+    /// The datacenter does not know the job that it had accepted: it is to be asked again.
+    fn is_forgotten(&mut self, now: Instant) {
+        let fresh = Self::new(Ask::Dispatch, now);
+        let Self { sent_job, ambiguous, told, .. } = *self;
+        *self = Self { sent_job, ambiguous, told, forgotten: true, ..fresh };
+    }
+
     /// Whether the datacenter provably does not run the job.
     pub fn is_clear(&self) -> bool {
         !self.ambiguous && !self.has_job && self.sent.is_none()
@@ -193,10 +200,12 @@ fn ask_of(record: &GateJob, target: &Target, courier: Option<&Courier>) -> Optio
     if !target.is_open() || record.row.status.is_final() {
         return None;
     }
-    if record.row.stop.is_some() {
-        return Some(Ask::Stop);
-    }
     let told = courier.is_some_and(|courier| courier.told);
+    if record.row.stop.is_some() {
+        // A datacenter that does not know this owner would send its final to the former one.
+        let known = told || record.live.fresh;
+        return Some(if known { Ask::Stop } else { Ask::Owner });
+    }
     let forgotten = courier.is_some_and(|courier| courier.forgotten);
     match target.state {
         TargetState::Planned => Some(Ask::Dispatch),
@@ -411,10 +420,16 @@ impl Gate {
                 self.seen(now, from, job, DcAt { dc, dc_epoch: at.dc_epoch, owner: at.owner }, out);
             }
             Err(fault) if fault.code == FaultCode::UnknownJob && courier.ask == Ask::Owner => {
-                courier.forgotten = true;
+                courier.is_forgotten(now.mono);
+                if record.row.stop.is_some() {
+                    let (by, why) = (record.by(job, now.mono), "it does not know the job".to_string());
+                    let command = GateCommand::DcClear { by, dc, why };
+                    self.propose_for(now, job, Some((Topic::Clear(dc), command)), out);
+                }
             }
             Err(fault) if matches!(fault.code, FaultCode::AlreadyTerminal(_) | FaultCode::Expired) => {
                 // Its final is on the way; should it be lost, this is asked again.
+                courier.told = true;
                 courier.has_job = true;
                 courier.answered(again);
             }
@@ -492,11 +507,10 @@ impl Gate {
                 Reconciled::Known { at, .. } => {
                     self.seen(now, from, job, DcAt { dc, dc_epoch: at.dc_epoch, owner: at.owner }, out)
                 }
-                // A lagging manager may say so; to ask again does no harm, since a datacenter takes a job once.
+                // To ask again does no harm: a datacenter takes a job once.
                 Reconciled::Unknown if state == TargetState::Accepted => {
-                    if let Some(courier) = record.live.couriers.get_mut(&dc) {
-                        courier.forgotten = true;
-                    }
+                    let new = || Courier::new(Ask::Dispatch, now.mono);
+                    record.live.couriers.entry(dc).or_insert_with(new).is_forgotten(now.mono);
                 }
                 Reconciled::Dropped { status } if owed || state == TargetState::Accepted => {
                     let by = record.by(job, now.mono);

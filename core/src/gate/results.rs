@@ -44,7 +44,7 @@ impl Gate {
             self.propose_for(now, job, news, out);
         }
         let requests = taken?;
-        if self.wheel.deadline(Timer::Push(job)).is_none() {
+        if self.wheel.deadline(Timer::Push(job)).is_none_or(|at| at > push_at) {
             self.wheel.arm(Timer::Push(job), push_at);
         }
         out.push(Effect::Observe(Observation::DcProgress { job, dc, requests }));

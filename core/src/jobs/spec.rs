@@ -90,7 +90,7 @@ pub struct WorkflowSpec {
     /// Cores of each shard; at least 1.
     #[n(4)]
     pub cores: u16,
-    /// What the executor reads; the core does not. At most 256 KiB.
+    /// What the executor reads; the core does not. At most [`JobSpec::MAX_PAYLOAD`] bytes.
     #[n(5)]
     pub payload: Bytes,
 }
@@ -300,8 +300,8 @@ impl JobSpec {
     pub const MAX_TARGETS: usize = 64;
     /// Most shards of a workflow in a datacenter.
     pub const MAX_SHARDS: u16 = 1_024;
-    /// Largest payload of a workflow and of all together, in bytes.
-    pub const MAX_PAYLOAD: usize = 256 * 1024;
+    /// Largest payload of a workflow and of all together, in bytes: a job is one entry of a tier's log, of 64 KiB.
+    pub const MAX_PAYLOAD: usize = 48 * 1024;
     /// Longest job, in ms.
     pub const MAX_TIMEOUT_MS: u32 = 24 * 3_600 * 1_000;
 

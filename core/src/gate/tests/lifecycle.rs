@@ -161,7 +161,14 @@ fn refusals_say_why_and_store_nothing() {
         FaultCode::Invalid
     );
     let mut large = sleep_job();
-    large.workflows[0].payload = Bytes(vec![0; 70_000]);
+    large.thresholds.push(Threshold {
+        text: "x".repeat(70_000),
+        workflow: None,
+        metric: Metric::Requests,
+        statistic: Statistic::Value,
+        comparison: Comparison::Above,
+        value_micro: 0,
+    });
     assert_eq!(fault(&submit(&mut world, large)), FaultCode::TooLarge);
     assert_eq!(world.gate.ledger.state().jobs.len(), 0);
 

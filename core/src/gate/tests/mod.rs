@@ -1,7 +1,11 @@
 //! Transcripts of the gate: events in, effects out. One gate with its own log, a disk that answers when told to, and
 //! managers that are played by the test.
 
+mod commands;
+mod dispatch;
 mod lifecycle;
+mod streams;
+mod takeover;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
