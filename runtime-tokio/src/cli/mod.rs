@@ -1,5 +1,11 @@
 //! The command line.
 
+mod exit;
+mod follow;
+mod query;
+pub mod remote;
+mod run;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,7 +15,10 @@ use tidegate_core::id::Role;
 
 use crate::init::{InitOptions, init};
 use crate::record::{ReplayError, replay};
-use crate::{config, exec, roles};
+use crate::{config, exec, jobfile, roles};
+
+use exit::Exit;
+use remote::{Access, Gate};
 
 /// Exit code for wrong usage and bad files.
 const USAGE: u8 = 2;
@@ -25,6 +34,21 @@ struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a job and report: on a whole cluster in this process, or on the one behind --gate
+    Run(Box<run::Run>),
+    /// Say what is wrong in a job file; starts nothing
+    Check {
+        /// The job file
+        file: PathBuf,
+    },
+    /// How a job stands
+    Status(query::Status),
+    /// Follow a job's events to its end
+    Events(query::Events),
+    /// Record a cancel; the end comes as an event
+    Cancel(query::Cancel),
+    /// The final result of a job
+    Result(query::Outcome),
     /// Make authority, certificates, keys and configuration files of a new cluster on this machine
     Init(InitArgs),
     /// Run a gate
@@ -35,6 +59,46 @@ enum Command {
     Worker(NodeArgs),
     /// Run a recorded life of a node again, and compare what comes out
     Replay(ReplayArgs),
+}
+
+/// The gates that a client command talks to.
+#[derive(Clone, Debug, Args)]
+struct Gates {
+    /// Gates of a running cluster: the next one is tried when one is lost
+    #[arg(long = "gate", value_name = "URL", value_delimiter = ',', env = "TIDEGATE_GATE")]
+    gate: Vec<String>,
+    /// The bearer token for them
+    #[arg(long, value_name = "TOKEN", env = "TIDEGATE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// The authority that https gates are checked against
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+impl Gates {
+    fn is_empty(&self) -> bool {
+        self.gate.is_empty()
+    }
+
+    fn parse(&self) -> Result<Vec<Gate>, String> {
+        let access = Access::new(self.token.clone(), self.ca.as_deref())?;
+        self.gate.iter().map(|url| Gate::parse(url, &access)).collect()
+    }
+
+    /// At least one.
+    fn required(&self) -> Result<Vec<Gate>, String> {
+        if self.is_empty() {
+            Err("say which cluster: --gate http://host:port".to_owned())
+        } else {
+            self.parse()
+        }
+    }
+}
+
+/// Says what went wrong, and gives the exit code on.
+fn failure(exit: Exit, why: &str) -> Exit {
+    eprintln!("tidegate: {why}");
+    exit
 }
 
 #[derive(Debug, Args)]
@@ -85,6 +149,12 @@ struct ReplayArgs {
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match Cli::try_parse_from(args) {
         Ok(cli) => match cli.command {
+            Command::Run(args) => client(args.run()),
+            Command::Check { file } => check(&file),
+            Command::Status(args) => client(args.run()),
+            Command::Events(args) => client(args.run()),
+            Command::Cancel(args) => client(args.run()),
+            Command::Result(args) => client(args.run()),
             Command::Init(args) => run_init(args),
             Command::Gate(args) => run_node(args, Role::Gate),
             Command::Manager(args) => run_node(args, Role::Manager),
@@ -94,6 +164,35 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             let _ = error.print();
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE))
+        }
+    }
+}
+
+/// Runs a client command to its end.
+fn client(work: impl Future<Output = Exit>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failure(Exit::Failed, &format!("no threads: {error}")).into(),
+    };
+    let exit = runtime.block_on(work);
+    runtime.shutdown_background();
+    exit.into()
+}
+
+fn check(file: &std::path::Path) -> ExitCode {
+    match jobfile::check(file) {
+        Ok(job) => {
+            println!(
+                "{}: job {:?} is good ({} workflows)",
+                file.display(),
+                job.spec.name,
+                job.spec.workflows.len()
+            );
+            Exit::Ok.into()
+        }
+        Err(report) => {
+            eprintln!("{report}");
+            Exit::Usage.into()
         }
     }
 }

@@ -7,6 +7,7 @@
 mod check;
 mod error;
 mod schema;
+mod secret;
 #[cfg(test)]
 mod tests;
 mod values;

@@ -12,6 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::setup::{NodeSetup, RunningNode, StartError, explain};
 use crate::config::{LogFormat, LogSettings, NodeFile};
 use crate::driver::{ExecutorsFactory, Exit};
+use crate::http;
 use crate::net::{Bound, Claims, KeyRing, NodeTls};
 
 /// Runs the node of a configuration until it ends; the first SIGTERM or SIGINT drains it, the second ends the process.
@@ -91,6 +92,10 @@ async fn start(
         tap: None,
     };
     let node = setup.start().await?;
+    if let Some(api) = &file.api {
+        http::open(api, &node).await.map_err(StartError::new)?;
+        tracing::info!(listen = %api.listen, tls = api.tls.is_some(), "the API is open");
+    }
     tracing::info!(node = %configured.uri(), id = %node.node(), listen = %node.addr(), "started");
     Ok((node, signals))
 }
