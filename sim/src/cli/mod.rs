@@ -1,5 +1,7 @@
 //! The command line. Exit codes: 0 all passed, 1 something failed, 2 usage or a bad file.
 
+mod check;
+mod coverage;
 mod replay;
 mod report;
 mod run;
@@ -36,6 +38,10 @@ enum Command {
     Verify(verify::Args),
     /// Runs random clusters, workloads and faults.
     Swarm(swarm::Args),
+    /// Says what is wrong in scenario files; with --vacuous, that each case can fail.
+    Check(check::Args),
+    /// Says of each catalogue id how it is covered.
+    Coverage(coverage::Args),
     /// Writes the digest after each step of one run: what `verify` reads.
     #[command(hide = true)]
     Steps(verify::StepsArgs),
@@ -49,6 +55,8 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Swarm(args) => swarm::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Coverage(args) => coverage::run(&args),
         Command::Steps(args) => verify::steps(&args),
     };
     match done {

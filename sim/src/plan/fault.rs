@@ -185,35 +185,14 @@ impl FaultKind {
 
 impl FaultPlan {
     pub(super) fn check(&self, cluster: &ClusterPlan, jobs: &BTreeSet<&str>) -> Result<(), BadPlan> {
-        let names: BTreeSet<String> = cluster.node_names().into_iter().collect();
         let by = match &self.when {
             When::Seen(Seen { by, .. }) => by.as_ref(),
             When::AtMs(_) => None,
         };
         for selector in self.kind.selectors().into_iter().chain([&self.target]).chain(by) {
-            let wrong = match selector {
-                Selector::Node(name) if !names.contains(name) => Some(format!("there is no node {name:?}")),
-                Selector::Managers(dc)
-                | Selector::Workers(dc)
-                | Selector::Datacenter(dc)
-                | Selector::DcLeader(dc)
-                    if !cluster.has_dc(dc) =>
-                {
-                    Some(format!("there is no datacenter {dc:?}"))
-                }
-                Selector::DcOwner(_, dc) | Selector::RunningWorker(_, dc) if !cluster.has_dc(dc) => {
-                    Some(format!("there is no datacenter {dc:?}"))
-                }
-                Selector::JobOwner(job) | Selector::DcOwner(job, _) | Selector::RunningWorker(job, _)
-                    if !jobs.contains(job.as_str()) =>
-                {
-                    Some(format!("there is no job {job:?}"))
-                }
-                _ => None,
-            };
-            if let Some(why) = wrong {
-                return Err(BadPlan(format!("fault {}: {why}", self.kind.name())));
-            }
+            selector
+                .check(cluster, jobs)
+                .map_err(|why| BadPlan(format!("fault {}: {why}", self.kind.name())))?;
         }
         match self.kind {
             FaultKind::LossPermille(permille) if permille > 1_000 => {

@@ -87,6 +87,12 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Whether a selector names what this plan has.
+    pub fn check_selector(&self, selector: &Selector) -> Result<(), BadPlan> {
+        let jobs = self.clients.iter().flat_map(|client| &client.jobs).map(|job| job.name.as_str()).collect();
+        selector.check(&self.cluster, &jobs)
+    }
+
     /// Checks what the types cannot: names that must exist, bounds, shapes.
     pub fn check(&self) -> Result<(), BadPlan> {
         self.cluster.check()?;

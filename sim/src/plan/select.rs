@@ -1,10 +1,12 @@
 //! When something happens and to whom: instants, observations, and names of nodes by place or by role.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use super::{BadPlan, ClusterPlan};
 
 /// When something happens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +138,28 @@ impl FromStr for Selector {
             (None, name, None) => Self::Node(own(name)?),
             _ => return Err(bad()),
         })
+    }
+}
+
+impl Selector {
+    /// Whether what it names is there.
+    pub(super) fn check(&self, cluster: &ClusterPlan, jobs: &BTreeSet<&str>) -> Result<(), BadPlan> {
+        let no = |what: &str, name: &str| Err(BadPlan(format!("there is no {what} {name:?}")));
+        match self {
+            Self::Node(name) if !cluster.node_names().contains(name) => no("node", name),
+            Self::Managers(dc) | Self::Workers(dc) | Self::Datacenter(dc) | Self::DcLeader(dc)
+                if !cluster.has_dc(dc) =>
+            {
+                no("datacenter", dc)
+            }
+            Self::DcOwner(_, dc) | Self::RunningWorker(_, dc) if !cluster.has_dc(dc) => no("datacenter", dc),
+            Self::JobOwner(job) | Self::DcOwner(job, _) | Self::RunningWorker(job, _)
+                if !jobs.contains(job.as_str()) =>
+            {
+                no("job", job)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -1,7 +1,16 @@
 //! Cases: what `tidegate-sim run` runs.
 //!
-//! A case gives a plan for each seed, and spectators that judge it beside the oracles. The simplest case is a plan in a
-//! file: a run that once failed, or one that somebody wants to look at. Its own seed is number 0 of its seeds.
+//! A case gives a plan for each seed, and spectators that judge it beside the oracles. A scenario file holds cases with
+//! what must be seen in each. The simplest case is a plan in a file: a run that once failed, or one that somebody wants
+//! to look at. Its own seed is number 0 of its seeds.
+
+pub mod catalogue;
+mod expect;
+mod file;
+mod sight;
+
+pub use expect::{Expect, Judge, Pattern, Times, Wanted};
+pub use file::Scenario;
 
 use std::path::{Path, PathBuf};
 
@@ -63,7 +72,35 @@ pub fn load(paths: &[PathBuf]) -> Result<Vec<Box<dyn Case>>, BadFile> {
     for path in paths {
         find(path, &mut files)?;
     }
-    files.iter().map(|file| read(file)).collect()
+    let mut cases = Vec::new();
+    for file in &files {
+        cases.extend(read(file)?);
+    }
+    Ok(cases)
+}
+
+/// All scenarios among these files and folders.
+pub fn scenarios(paths: &[PathBuf]) -> Result<Vec<Scenario>, BadFile> {
+    let mut files = Vec::new();
+    for path in paths {
+        find(path, &mut files)?;
+    }
+    let mut scenarios = Vec::new();
+    for file in files {
+        if !is_plan(&text_of(&file)?) {
+            scenarios.extend(file::read(&file)?);
+        }
+    }
+    Ok(scenarios)
+}
+
+fn text_of(file: &Path) -> Result<String, BadFile> {
+    std::fs::read_to_string(file).map_err(|why| BadFile { file: file.to_path_buf(), why: why.to_string() })
+}
+
+/// A plan has a seed of its own; scenarios are given theirs.
+fn is_plan(text: &str) -> bool {
+    text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("seed") && !table.contains_key("case"))
 }
 
 fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), BadFile> {
@@ -87,10 +124,12 @@ fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), BadFile> {
     Ok(())
 }
 
-fn read(file: &Path) -> Result<Box<dyn Case>, BadFile> {
-    let bad = |why: String| BadFile { file: file.to_path_buf(), why };
-    let text = std::fs::read_to_string(file).map_err(|why| bad(why.to_string()))?;
-    let plan = Plan::from_toml(&text).map_err(|why| bad(why.0))?;
+fn read(file: &Path) -> Result<Vec<Box<dyn Case>>, BadFile> {
+    let text = text_of(file)?;
+    if !is_plan(&text) {
+        return Ok(file::read(file)?.into_iter().map(|case| Box::new(case) as Box<dyn Case>).collect());
+    }
+    let plan = Plan::from_toml(&text).map_err(|why| BadFile { file: file.to_path_buf(), why: why.0 })?;
     let id = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    Ok(Box::new(PlanFile { id, file: file.to_path_buf(), plan }))
+    Ok(vec![Box::new(PlanFile { id, file: file.to_path_buf(), plan })])
 }

@@ -1,0 +1,180 @@
+//! Scenario files: cases in TOML.
+//!
+//! A case is a plan in parts (cluster, network, clients, faults, run) and what must be seen when it runs. Parts that a
+//! case leaves out are taken whole from the file's `[base]`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::expect::{Expect, Judge};
+use super::{BadFile, Case};
+use crate::plan::{ClientPlan, ClusterPlan, FaultPlan, NetworkPlan, Plan, RunPlan};
+use crate::world::Spectator;
+
+/// A file of cases.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    /// Parts for the cases that have none of their own.
+    #[serde(default)]
+    base: Parts,
+    /// The cases.
+    case: Vec<RawCase>,
+}
+
+/// Parts of a plan.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Parts {
+    cluster: Option<ClusterPlan>,
+    network: Option<NetworkPlan>,
+    client: Option<Vec<ClientPlan>>,
+    fault: Option<Vec<FaultPlan>>,
+    run: Option<RunPlan>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCase {
+    id: Spanned<String>,
+    covers: Vec<String>,
+    why: String,
+    cluster: Option<ClusterPlan>,
+    network: Option<NetworkPlan>,
+    client: Option<Vec<ClientPlan>>,
+    fault: Option<Vec<FaultPlan>>,
+    run: Option<RunPlan>,
+    expect: Vec<Expect>,
+}
+
+/// One case of a scenario file.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Its name; begins with the catalogue id that it shows first.
+    pub id: String,
+    /// The catalogue ids that it shows.
+    pub covers: Vec<String>,
+    /// What it shows, in a sentence.
+    pub why: String,
+    /// Where it was read, and in which line it begins.
+    pub file: PathBuf,
+    /// See `file`.
+    pub line: usize,
+    plan: Plan,
+    expects: Arc<[Expect]>,
+}
+
+impl Case for Scenario {
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn file(&self) -> &Path {
+        &self.file
+    }
+    fn plan(&self, seed: u64) -> Plan {
+        Plan { seed, ..self.plan.clone() }
+    }
+    fn spectators(&self) -> Vec<Box<dyn Spectator>> {
+        vec![Box::new(Judge::new(Arc::clone(&self.expects)))]
+    }
+}
+
+impl Scenario {
+    /// Whether it injects faults.
+    pub fn has_faults(&self) -> bool {
+        !self.plan.faults.is_empty()
+    }
+
+    /// The same case without its workload: it must fail.
+    pub fn without_workload(&self, seed: u64) -> Plan {
+        let mut plan = self.plan(seed);
+        for client in &mut plan.clients {
+            client.jobs.clear();
+        }
+        // Faults that wait for a job, or name one, have nothing to wait for.
+        plan.faults.clear();
+        plan
+    }
+
+    /// The same case without its faults: what it calls its point must not be reached.
+    pub fn without_faults(&self, seed: u64) -> Plan {
+        Plan { faults: Vec::new(), ..self.plan(seed) }
+    }
+
+    /// Judges only whether its point was reached.
+    pub fn reached(&self) -> Box<dyn Spectator> {
+        let points: Vec<_> = self.expects.iter().filter(|expect| expect.reached).cloned().collect();
+        Box::new(Judge::new(points.into()))
+    }
+}
+
+/// The cases of a file.
+pub fn read(file: &Path) -> Result<Vec<Scenario>, BadFile> {
+    let text = std::fs::read_to_string(file).map_err(|why| bad(file, why.to_string()))?;
+    parse(file, &text)
+}
+
+fn bad(file: &Path, why: impl Into<String>) -> BadFile {
+    BadFile { file: file.to_path_buf(), why: why.into() }
+}
+
+/// The cases of a text; `file` is for messages.
+pub fn parse(file: &Path, text: &str) -> Result<Vec<Scenario>, BadFile> {
+    let parsed: File = toml::from_str(text).map_err(|why| bad(file, why.to_string()))?;
+    let mut cases: Vec<Scenario> = Vec::new();
+    for raw in parsed.case {
+        let case = build(file, text, &parsed.base, raw)?;
+        if cases.iter().any(|known| known.id == case.id) {
+            return Err(at(file, case.line, &format!("two cases are named {:?}", case.id)));
+        }
+        cases.push(case);
+    }
+    Ok(cases)
+}
+
+fn at(file: &Path, line: usize, why: &str) -> BadFile {
+    bad(file, format!("line {line}: {why}"))
+}
+
+fn build(file: &Path, text: &str, base: &Parts, raw: RawCase) -> Result<Scenario, BadFile> {
+    let line = text[..raw.id.span().start].matches('\n').count() + 1;
+    let id = raw.id.into_inner();
+    let wrong = |why: String| at(file, line, &format!("case {id:?}: {why}"));
+    let Some(cluster) = raw.cluster.or_else(|| base.cluster.clone()) else {
+        return Err(wrong(
+            "it has no cluster; add [case.cluster], or [base.cluster] for all cases".to_string(),
+        ));
+    };
+    let plan = Plan {
+        seed: 0,
+        cluster,
+        network: raw.network.or_else(|| base.network.clone()).unwrap_or_default(),
+        clients: raw.client.or_else(|| base.client.clone()).unwrap_or_default(),
+        faults: raw.fault.or_else(|| base.fault.clone()).unwrap_or_default(),
+        run: raw.run.or_else(|| base.run.clone()).unwrap_or_default(),
+    };
+    plan.check().map_err(|why| wrong(why.0))?;
+    match raw.covers.first() {
+        None => return Err(wrong("`covers` is empty; name the catalogue ids that it shows".to_string())),
+        Some(first) if !id.starts_with(first.as_str()) => {
+            return Err(wrong(format!("its name must begin with the first id it covers, {first:?}")));
+        }
+        Some(_) => {}
+    }
+    if raw.expect.is_empty() {
+        return Err(wrong("it expects nothing; add at least one [[case.expect]]".to_string()));
+    }
+    for (number, expect) in raw.expect.iter().enumerate() {
+        expect.check(&plan).map_err(|why| wrong(format!("expectation {}: {why}", number + 1)))?;
+    }
+    let points = raw.expect.iter().filter(|expect| expect.reached).count();
+    if !plan.faults.is_empty() && points == 0 {
+        let why = "it has faults; mark with `reached = true` the expectation that fails without them";
+        return Err(wrong(why.to_string()));
+    }
+    let (covers, why) = (raw.covers, raw.why);
+    Ok(Scenario { id, covers, why, file: file.to_path_buf(), line, plan, expects: raw.expect.into() })
+}

@@ -1,0 +1,241 @@
+//! Facts as names and fields: what expectations are compared with.
+//!
+//! | name | by | fields |
+//! |---|---|---|
+//! | an observation's (`DcAccepted`) | who observes | the observation's |
+//! | `Message.` and its kind (`Message.DcFinal`), as it arrives | sender, receiver | `from`, `to` |
+//! | `Answer.` and its kind (`Answer.Fault`), as the client reads it | client, gate | `client`, `gate`, `question`, `code`, `job`, `repeated`, `first`, `status` |
+//! | `Event.` and its kind (`Event.Final`), as the client reads it | client, gate | `client`, `gate`, `job`, and the event's own |
+//! | `Result`: a client has the result | client, gate | `job`, `status`, `requests`, `ok`, `err`, `dcs`, `missing`, `lost_attempts`, `uncovered_vu_ms`, `cancelled`, `killed` |
+//! | `Run.Began`, `Run.Over` | the worker | `job`, `workflow`, `dc`, `shard`, `attempt`, `outcome` |
+//! | `Process.Began`, `Process.Ended` | the node | `boot`, `end` |
+//! | `Fault` | whom it hit | `kind` |
+
+use std::collections::BTreeMap;
+
+use tidegate_core::api::{Answer, ClientEvent, ClientEventKind};
+use tidegate_core::id::RunId;
+use tidegate_core::jobs::{JobResult, WorkflowReport};
+
+use crate::plan::Scalar;
+use crate::world::{Fact, HostIx, Interest, Scene, fields as observation_fields, name_of};
+
+/// A fact, seen as an expectation sees it.
+pub struct Sight<'a> {
+    fact: &'a Fact<'a>,
+    name: String,
+}
+
+/// Every observation's name; a test compares it with the type.
+const GROUPS: &[&str] = &["Message", "Answer", "Event", "Run", "Process"];
+
+/// Which facts bear this name.
+pub fn interest(name: &str) -> Interest {
+    match name.split_once('.').map_or(name, |(group, _)| group) {
+        "Message" => Interest::MESSAGES,
+        "Answer" => Interest::CALLS,
+        "Event" => Interest::PUSHES,
+        "Result" => Interest::RESULTS,
+        "Run" => Interest::RUNS,
+        "Process" => Interest::PROCESSES,
+        "Fault" => Interest::FAULTS,
+        _ => Interest::OBSERVATIONS,
+    }
+}
+
+/// Whether a fact can bear this name.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let word = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_uppercase()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    let ok = match name.split_once('.') {
+        Some((group, kind)) => GROUPS.contains(&group) && word(kind),
+        None => word(name) && !GROUPS.contains(&name),
+    };
+    if ok {
+        Ok(())
+    } else {
+        Err(format!(
+            "{name:?} names no fact: write an observation (JobFinal), Message.KIND, Answer.KIND, Event.KIND, Run.Began, \
+             Run.Over, Process.Began, Process.Ended, Result or Fault"
+        ))
+    }
+}
+
+impl<'a> Sight<'a> {
+    /// `None` for facts that no expectation can name.
+    pub fn of(fact: &'a Fact<'a>) -> Option<Self> {
+        let name = match fact {
+            Fact::Observed { observation, .. } => name_of(observation).as_str().to_string(),
+            Fact::Arrived { message, .. } => format!("Message.{}", name_of(message).as_str()),
+            Fact::Answered { answer, .. } => format!("Answer.{}", name_of(answer).as_str()),
+            Fact::Pushed { event, .. } => format!("Event.{}", name_of(&event.kind).as_str()),
+            Fact::ResultRead { .. } => "Result".to_string(),
+            Fact::RunBegan { .. } => "Run.Began".to_string(),
+            Fact::RunOver { .. } => "Run.Over".to_string(),
+            Fact::Began { .. } => "Process.Began".to_string(),
+            Fact::Ended { .. } => "Process.Ended".to_string(),
+            Fact::Fault { .. } => "Fault".to_string(),
+            _ => return None,
+        };
+        Some(Self { fact, name })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Who is in it.
+    pub fn hosts(&self) -> impl Iterator<Item = HostIx> {
+        let (first, second) = match self.fact {
+            Fact::Arrived { from, to, .. } => (*from, Some(*to)),
+            Fact::Answered { client, gate, .. }
+            | Fact::Pushed { client, gate, .. }
+            | Fact::ResultRead { client, gate, .. } => (*client, Some(*gate)),
+            Fact::Observed { host, .. }
+            | Fact::RunBegan { host, .. }
+            | Fact::RunOver { host, .. }
+            | Fact::Began { host, .. }
+            | Fact::Ended { host, .. }
+            | Fact::Fault { host, .. } => (*host, None),
+            _ => return None.into_iter().chain(None),
+        };
+        Some(first).into_iter().chain(second)
+    }
+
+    /// Its fields, with the names of the plan.
+    pub fn fields(&self, scene: &Scene) -> BTreeMap<String, Scalar> {
+        let mut out = Fields(BTreeMap::new());
+        match self.fact {
+            Fact::Observed { observation, .. } => return observation_fields(scene, observation),
+            Fact::Arrived { from, to, .. } => {
+                out.text("from", scene.name(*from));
+                out.text("to", scene.name(*to));
+            }
+            Fact::Answered { client, gate, request, answer } => {
+                out.pair(scene, *client, *gate);
+                out.text("question", name_of(request).as_str());
+                out.answer(scene, answer);
+            }
+            Fact::Pushed { client, gate, event, .. } => {
+                out.pair(scene, *client, *gate);
+                out.event(scene, event);
+            }
+            Fact::ResultRead { client, gate, result } => {
+                out.pair(scene, *client, *gate);
+                out.result(scene, result);
+            }
+            Fact::RunBegan { run, .. } => out.run(scene, *run),
+            Fact::RunOver { run, outcome, .. } => {
+                out.run(scene, *run);
+                out.text(
+                    "outcome",
+                    &outcome.map_or_else(|| "Died".to_string(), |outcome| format!("{outcome:?}")),
+                );
+            }
+            Fact::Began { boot, .. } => out.number("boot", u64::from(*boot)),
+            Fact::Ended { end, .. } => out.text("end", name_of(end).as_str()),
+            Fact::Fault { kind, .. } => out.text("kind", kind),
+            _ => {}
+        }
+        out.0
+    }
+}
+
+struct Fields(BTreeMap<String, Scalar>);
+
+impl Fields {
+    fn text(&mut self, name: &str, text: &str) {
+        self.0.insert(name.to_string(), Scalar::Text(text.to_string()));
+    }
+
+    fn number(&mut self, name: &str, number: u64) {
+        self.0.insert(name.to_string(), Scalar::Number(i64::try_from(number).unwrap_or(i64::MAX)));
+    }
+
+    fn pair(&mut self, scene: &Scene, client: HostIx, gate: HostIx) {
+        self.text("client", scene.name(client));
+        self.text("gate", scene.name(gate));
+    }
+
+    fn run(&mut self, scene: &Scene, run: RunId) {
+        self.text("job", &scene.job_name(run.shard.job));
+        self.number("workflow", u64::from(run.shard.workflow.0));
+        self.text("dc", run.shard.dc.as_str());
+        self.number("shard", u64::from(run.shard.shard));
+        self.number("attempt", u64::from(run.attempt.0));
+    }
+
+    fn answer(&mut self, scene: &Scene, answer: &Answer) {
+        match answer {
+            Answer::Submitted(submitted) => {
+                self.text("job", &scene.job_name(submitted.job));
+                self.text("owner", &scene.node_name(submitted.owner));
+                self.0.insert("repeated".to_string(), Scalar::Bool(submitted.repeated));
+            }
+            Answer::Status(view) => {
+                self.text("job", &scene.job_name(view.job));
+                self.text("status", &format!("{:?}", view.status));
+            }
+            Answer::CancelRecorded { job, first } => {
+                self.text("job", &scene.job_name(*job));
+                self.0.insert("first".to_string(), Scalar::Bool(*first));
+            }
+            Answer::Fault(fault) => self.text("code", name_of(&fault.code).as_str()),
+            Answer::Result(result) => self.result(scene, result),
+            _ => {}
+        }
+    }
+
+    fn event(&mut self, scene: &Scene, event: &ClientEvent) {
+        self.text("job", &scene.job_name(event.job));
+        match &event.kind {
+            ClientEventKind::Status { status, .. } => self.text("status", &format!("{status:?}")),
+            ClientEventKind::WorkflowResult { workflow, dc, status, .. } => {
+                self.number("workflow", u64::from(workflow.0));
+                self.text("dc", dc.as_str());
+                self.text("status", &format!("{status:?}"));
+            }
+            ClientEventKind::Accepted { targets } => self.number("targets", targets.len() as u64),
+            ClientEventKind::Owner { owner, gate_epoch } => {
+                self.text("owner", &scene.node_name(*owner));
+                self.number("gate_epoch", gate_epoch.0);
+            }
+            ClientEventKind::DcOwner { dc, owner, dc_epoch } => {
+                self.text("dc", dc.as_str());
+                self.text("owner", &scene.node_name(*owner));
+                self.number("dc_epoch", dc_epoch.0);
+            }
+            ClientEventKind::CancelDone { cancelled, killed } => {
+                self.number("cancelled", u64::from(*cancelled));
+                self.number("killed", u64::from(*killed));
+            }
+            ClientEventKind::Final(result) => self.result(scene, result),
+            ClientEventKind::Gap { missed } => self.number("missed", u64::from(*missed)),
+            ClientEventKind::Progress { per_dc, .. } => self.number("dcs", per_dc.len() as u64),
+            ClientEventKind::StatsWindow { revision, complete, .. } => {
+                self.number("revision", u64::from(*revision));
+                self.0.insert("complete".to_string(), Scalar::Bool(*complete));
+            }
+        }
+    }
+
+    fn result(&mut self, scene: &Scene, result: &JobResult) {
+        let totals = result.totals();
+        let sum = |figure: fn(&WorkflowReport) -> u64| {
+            result.per_dc.iter().flat_map(|dc| &dc.workflows).map(figure).sum::<u64>()
+        };
+        self.text("job", &scene.job_name(result.job));
+        self.text("status", &format!("{:?}", result.status));
+        self.number("requests", totals.requests());
+        self.number("ok", totals.ok);
+        self.number("err", totals.err);
+        self.number("dcs", result.per_dc.len() as u64);
+        self.number("missing", result.missing.len() as u64);
+        self.number("lost_attempts", sum(|report| u64::from(report.lost_attempts)));
+        self.number("uncovered_vu_ms", sum(|report| report.uncovered_vu_ms));
+        self.number("cancelled", result.per_dc.iter().map(|dc| u64::from(dc.cancelled)).sum());
+        self.number("killed", result.per_dc.iter().map(|dc| u64::from(dc.killed)).sum());
+    }
+}
