@@ -22,7 +22,7 @@ impl NodeRng {
 
     /// A number below `bound`; 0 where the bound is 0. The bias is under 2^-32 for bounds below 2^32.
     pub fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.u64()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.u64()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A number in `low..high`; `low` where the range is empty.

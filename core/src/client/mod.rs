@@ -272,11 +272,11 @@ impl Client {
             }
         };
         self.calls.main.begin(now, main, &mut self.calls.next, out);
-        if let (Some(job), Some(cancel)) = (self.job, &self.cancel) {
-            if !cancel.recorded {
-                let request = Request::Cancel { job, reason: cancel.reason.clone() };
-                self.calls.side.begin(now, request, &mut self.calls.next, out);
-            }
+        if let (Some(job), Some(cancel)) = (self.job, &self.cancel)
+            && !cancel.recorded
+        {
+            let request = Request::Cancel { job, reason: cancel.reason.clone() };
+            self.calls.side.begin(now, request, &mut self.calls.next, out);
         }
     }
 

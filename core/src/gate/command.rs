@@ -195,6 +195,9 @@ pub enum GateCommand {
         #[n(1)]
         keep: u32,
     },
+    /// Changes nothing: where it is applied, everything that was decided before it was proposed is applied too.
+    #[n(12)]
+    Barrier,
 }
 
 /// An accepted job.
@@ -250,6 +253,7 @@ impl GateState {
                     changes.rows.insert(RowName::Main(*job).key());
                 }
             }
+            GateCommand::Barrier => {}
             GateCommand::JobReaped { by, keep } => self.reap(*by, *keep, entry.index, changes),
             GateCommand::DcClear { by, dc, why } => self.clear(*by, *dc, why, changes),
             GateCommand::TargetsChosen { by, dc, clear, why, instead } => {

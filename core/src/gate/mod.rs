@@ -445,7 +445,7 @@ impl Gate {
                         self.touched.insert(job);
                     }
                 }
-                Some(About::Call(call)) => self.decided_call(call, n, out),
+                Some(About::Call(call)) => self.decided_call(now, call, n, out),
                 Some(About::Assign) | None => {}
             }
         }
@@ -531,10 +531,21 @@ impl Gate {
             out.push(Effect::Observe(Observation::Ignored(Stale::Duplicate)));
             return;
         }
+        let beyond = self.beyond_me(&request);
+        let waits = beyond.is_some() || matches!(request, Request::Submit { .. } | Request::Cancel { .. });
+        if waits && self.calls.len() >= self.call_bound() {
+            let full = Fault::new(FaultCode::Overloaded, "too many calls wait for the log");
+            return self.answer(call, Err(full), out);
+        }
+        match beyond {
+            Some(job) => self.ask_the_log(now, call, job, identity, Box::new(request), out),
+            None => self.serve_now(now, call, identity, request, out),
+        }
+    }
+
+    /// A client's call, by what the log says now.
+    fn serve_now(&mut self, now: Now, call: CallId, identity: Identity, request: Request, out: &mut Effects) {
         let answer = match request {
-            Request::Submit { .. } | Request::Cancel { .. } if self.calls.len() >= self.call_bound() => {
-                Some(Err(Fault::new(FaultCode::Overloaded, "too many calls wait for the log")))
-            }
             Request::Submit { key, spec } => self.submit(now, call, identity, key, spec, out),
             Request::Cancel { job, reason } => self.cancel(now, call, &identity, job, reason, out),
             Request::Status { job } => Some(self.status(now, &identity, job)),

@@ -13,7 +13,7 @@ use super::command::{Accept, GateCommand};
 use super::job::Origin;
 use super::regions::needed_cores;
 use super::{About, Gate, Timer};
-use crate::api::{Answer, Identity, Submitted};
+use crate::api::{Answer, Identity, Request, Submitted};
 use crate::effect::Effects;
 use crate::fault::{Fault, FaultCode};
 use crate::id::{CallId, DcId, JobId, Tenant};
@@ -38,13 +38,15 @@ pub(super) enum Waiting {
     Submit { job: JobId, tenant: Tenant, key: Option<String>, digest: [u8; 32] },
     /// A cancel.
     Cancel { job: JobId },
+    /// A question about a job that this replica does not know, or knows less of than the caller.
+    Question { job: JobId, identity: Identity, request: Box<Request> },
 }
 
 impl Waiting {
     /// The job that the call is about.
     pub fn job(&self) -> JobId {
         match self {
-            Self::Submit { job, .. } | Self::Cancel { job } => *job,
+            Self::Submit { job, .. } | Self::Cancel { job } | Self::Question { job, .. } => *job,
         }
     }
 }
@@ -256,8 +258,42 @@ impl Gate {
         None
     }
 
+    /// A replica that is behind must not say that a job does not exist: it first catches up to the present, which is
+    /// where an entry of its own that is proposed now is applied. A lone voter is never behind.
+    pub(super) fn ask_the_log(
+        &mut self,
+        now: Now,
+        call: CallId,
+        job: JobId,
+        identity: Identity,
+        request: Box<Request>,
+        out: &mut Effects,
+    ) {
+        match self.propose(now, GateCommand::Barrier, About::Call(call), out) {
+            Ok(_) => self.wait_for_entry(now, call, Waiting::Question { job, identity, request }),
+            Err(fault) => self.answer(call, Err(fault), out),
+        }
+    }
+
+    /// The job of a question that this replica may be too far behind to answer.
+    pub(super) fn beyond_me(&self, request: &Request) -> Option<JobId> {
+        let (job, cursor) = match request {
+            Request::Events { job, after, .. } => (*job, after.unwrap_or_default().kept),
+            Request::Status { job } | Request::Cancel { job, .. } | Request::Result { job } => (*job, 0),
+            Request::Submit { .. } | Request::List { .. } | Request::Datacenters | Request::Members => {
+                return None;
+            }
+        };
+        let state = self.ledger.state();
+        let known = match state.jobs.get(&job) {
+            Some(record) => cursor <= record.newest_kept(),
+            None => state.tombstones.contains_key(&job),
+        };
+        (!known && self.boot.config.roster.gates.len() > 1).then_some(job)
+    }
+
     /// The entry of a waiting call is decided: answers it by what the log says now.
-    pub(super) fn decided_call(&mut self, call: CallId, n: u64, out: &mut Effects) {
+    pub(super) fn decided_call(&mut self, now: Now, call: CallId, n: u64, out: &mut Effects) {
         self.wheel.disarm(Timer::Call(call));
         let answer = match self.calls.remove(&call) {
             // It was answered before: its time was over, or the caller went away.
@@ -268,6 +304,9 @@ impl Gate {
                 self.submitted(accepted, &digest, accepted != job)
             }
             Some(Waiting::Cancel { job }) => self.cancelled(job, n),
+            Some(Waiting::Question { identity, request, .. }) => {
+                return self.serve_now(now, call, identity, *request, out);
+            }
         };
         self.answer(call, answer, out);
     }

@@ -173,10 +173,10 @@ async fn stream(
             }
             match body.frame().await {
                 Some(Ok(frame)) => {
-                    if let Some(bytes) = frame.data_ref() {
-                        if let Err(why) = reader.push(bytes) {
-                            return Ok(why);
-                        }
+                    if let Some(bytes) = frame.data_ref()
+                        && let Err(why) = reader.push(bytes)
+                    {
+                        return Ok(why);
                     }
                 }
                 Some(Err(error)) => return Ok(format!("{gate}: {error}")),

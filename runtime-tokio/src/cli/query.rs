@@ -170,10 +170,10 @@ impl Outcome {
         } else {
             print!("{}", summary(&report));
         }
-        if let Some(out) = &self.out {
-            if let Err(error) = write_report(out, &report) {
-                return failure(Exit::Failed, &format!("{}: {error}", out.display()));
-            }
+        if let Some(out) = &self.out
+            && let Err(error) = write_report(out, &report)
+        {
+            return failure(Exit::Failed, &format!("{}: {error}", out.display()));
         }
         Exit::of(&report)
     }

@@ -191,10 +191,10 @@ impl Pattern {
         if self.see != sight.name() {
             return false;
         }
-        if let Some(selector) = &self.by {
-            if !sight.hosts().any(|host| scene.select(selector, None).contains(&host)) {
-                return false;
-            }
+        if let Some(selector) = &self.by
+            && !sight.hosts().any(|host| scene.select(selector, None).contains(&host))
+        {
+            return false;
         }
         if self.with.is_empty() {
             return true;
@@ -282,10 +282,10 @@ impl Spectator for Judge {
                     ));
                 }
             }
-            if let (Some(after), None) = (&expect.after, seen.after_ms) {
-                if after.fits(scene, &sight) {
-                    seen.after_ms = Some(now_ms);
-                }
+            if let (Some(after), None) = (&expect.after, seen.after_ms)
+                && after.fits(scene, &sight)
+            {
+                seen.after_ms = Some(now_ms);
             }
         }
         Ok(())

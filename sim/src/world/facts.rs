@@ -385,25 +385,26 @@ impl Scene {
     pub(super) fn learn(&mut self, host: HostIx, observation: &Observation) {
         let info = &self.hosts[host];
         match *observation {
-            Observation::BecameLeader(term) if info.role == Some(Role::Gate) => {
-                if self.gate_leader.is_none_or(|(known, _)| known <= term) {
-                    self.gate_leader = Some((term, host));
-                }
+            Observation::BecameLeader(term)
+                if info.role == Some(Role::Gate)
+                    && self.gate_leader.is_none_or(|(known, _)| known <= term) =>
+            {
+                self.gate_leader = Some((term, host));
             }
-            Observation::BecameLeader(term) => {
-                if self.dc_leaders.get(&info.dc).is_none_or(|(known, _)| *known <= term) {
-                    self.dc_leaders.insert(info.dc, (term, host));
-                }
+            Observation::BecameLeader(term)
+                if self.dc_leaders.get(&info.dc).is_none_or(|(known, _)| *known <= term) =>
+            {
+                self.dc_leaders.insert(info.dc, (term, host));
             }
-            Observation::JobOwner { job, gate_epoch, owner } => {
-                if self.owners.get(&job).is_none_or(|(known, _)| *known < gate_epoch) {
-                    self.owners.insert(job, (gate_epoch, owner));
-                }
+            Observation::JobOwner { job, gate_epoch, owner }
+                if self.owners.get(&job).is_none_or(|(known, _)| *known < gate_epoch) =>
+            {
+                self.owners.insert(job, (gate_epoch, owner));
             }
-            Observation::DcOwner { job, dc_epoch, owner } => {
-                if self.dc_owners.get(&(job, info.dc)).is_none_or(|(known, _)| *known < dc_epoch) {
-                    self.dc_owners.insert((job, info.dc), (dc_epoch, owner));
-                }
+            Observation::DcOwner { job, dc_epoch, owner }
+                if self.dc_owners.get(&(job, info.dc)).is_none_or(|(known, _)| *known < dc_epoch) =>
+            {
+                self.dc_owners.insert((job, info.dc), (dc_epoch, owner));
             }
             _ => {}
         }

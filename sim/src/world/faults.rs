@@ -238,10 +238,8 @@ impl<M: Machine> World<M> {
 
     fn undo(&mut self, host: HostIx, kind: &FaultKind) {
         match kind {
-            FaultKind::Crash | FaultKind::Drain => {
-                if !self.hosts[host].runs() {
-                    self.process_begins(host);
-                }
+            FaultKind::Crash | FaultKind::Drain if !self.hosts[host].runs() => {
+                self.process_begins(host);
             }
             FaultKind::Freeze => {
                 self.hosts[host].frozen -= 1;

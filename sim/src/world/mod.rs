@@ -385,11 +385,11 @@ impl<M: Machine> World<M> {
     fn tell_all(&mut self, kind: Interest, fact: &Fact<'_>) {
         let mut found = None;
         for (interest, spectator) in &mut self.spectators {
-            if interest.has(kind) {
-                if let Err(message) = spectator.see(&self.scene, fact) {
-                    found = Some((spectator.name(), message));
-                    break;
-                }
+            if interest.has(kind)
+                && let Err(message) = spectator.see(&self.scene, fact)
+            {
+                found = Some((spectator.name(), message));
+                break;
             }
         }
         if let Some((oracle, message)) = found {

@@ -507,7 +507,7 @@ impl<M: Machine> World<M> {
 
     fn goes_through_the_wire(&self, draw: Draw) -> bool {
         let every = u64::from(self.scene.plan.network.wire_every);
-        every == 1 || (every > 1 && draw.0 % every == 0)
+        every == 1 || (every > 1 && draw.0.is_multiple_of(every))
     }
 
     fn datagram_through_the_wire(&mut self, draw: Draw, packet: Box<Packet>) -> Result<Box<Packet>, String> {

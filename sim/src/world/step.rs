@@ -51,10 +51,11 @@ impl<M: Machine> World<M> {
     pub(super) fn resume(&mut self, host: HostIx) {
         let this = &mut self.hosts[host];
         this.resume_due = false;
-        if this.frozen == 0 && this.busy_until <= self.now {
-            if let Some((arrived, event)) = this.inbox.pop_front() {
-                self.step(host, event, self.now - arrived);
-            }
+        if this.frozen == 0
+            && this.busy_until <= self.now
+            && let Some((arrived, event)) = this.inbox.pop_front()
+        {
+            self.step(host, event, self.now - arrived);
         }
         self.resume_later(host);
     }

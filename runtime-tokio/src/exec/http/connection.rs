@@ -32,10 +32,13 @@ pub(super) enum NoReply {
     Failed(Failure),
 }
 
+/// What moves the bytes of a connection; polled beside its request.
+type Driver = Pin<Box<http1::Connection<TokioIo<Stream>, Full<Bytes>>>>;
+
 pub(super) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
     /// `None` once the connection is at its end.
-    driver: Option<Pin<Box<http1::Connection<TokioIo<Stream>, Full<Bytes>>>>>,
+    driver: Option<Driver>,
 }
 
 impl Connection {
