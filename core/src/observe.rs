@@ -52,6 +52,9 @@ pub enum Observation {
     /// The node refuted a rumour about itself.
     #[n(21)]
     Refuted,
+    /// The node has heard nobody for so long that it holds a member for dead although it may be cut off itself.
+    #[n(22)]
+    Unheard,
 
     // ---- log ----
     /// This node became the leader of its tier's log. Only a belief until it commits.

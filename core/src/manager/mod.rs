@@ -56,7 +56,7 @@ use crate::link::Links;
 use crate::observe::{Observation, Stale};
 use crate::rng::NodeRng;
 use crate::store::Store;
-use crate::swim::{MemberStatus, Swim, SwimConfig};
+use crate::swim::{MemberStatus, Rules, Swim, SwimConfig};
 use crate::time::{Duration, Instant, Now};
 use crate::wheel::Wheel;
 use crate::wire::Message;
@@ -144,8 +144,7 @@ impl Manager {
             addr: config.addr,
             role: Role::Manager,
             boot: boot.boot,
-            period: config.timing.swim_period,
-            probe_timeout: config.timing.swim_probe_timeout,
+            rules: Rules::ours(config.timing.swim_period, config.timing.swim_probe_timeout),
             seeds: peers,
         };
         Ok(Self {
@@ -249,7 +248,10 @@ impl Manager {
         match event {
             Event::Start => self.start(now, out),
             Event::Wake => {}
-            Event::Received { peer, message } => self.receive(now, peer, *message, out),
+            Event::Received { peer, message } => {
+                self.swim.sign_of_life(now);
+                self.receive(now, peer, *message, out);
+            }
             Event::Datagram { from, packet } => self.swim.receive(now, from, *packet, out),
             Event::Malformed { why, .. } => self.observe(Observation::Malformed(why), out),
             Event::Connected { peer, boot } => self.connected(now, peer, boot, out),

@@ -41,7 +41,7 @@ use crate::jobs::ExecEvent;
 use crate::link::Links;
 use crate::observe::{Observation, Stale};
 use crate::store::Store;
-use crate::swim::{Swim, SwimConfig};
+use crate::swim::{Rules, Swim, SwimConfig};
 use crate::time::{Duration, Instant, Now};
 use crate::wheel::Wheel;
 use crate::wire::{MAX_HELD, Message};
@@ -114,8 +114,7 @@ impl Worker {
             addr: config.addr,
             role: config.role,
             boot,
-            period: config.timing.swim_period,
-            probe_timeout: config.timing.swim_probe_timeout,
+            rules: Rules::ours(config.timing.swim_period, config.timing.swim_probe_timeout),
             seeds: seeds.clone(),
         };
         Ok(Self {
@@ -200,7 +199,10 @@ impl Worker {
         match event {
             Event::Start => self.start_node(now, out),
             Event::Wake => {}
-            Event::Received { peer, message } => self.receive(now, peer, *message, out),
+            Event::Received { peer, message } => {
+                self.swim.sign_of_life(now);
+                self.receive(now, peer, *message, out);
+            }
             Event::Datagram { from, packet } => self.swim.receive(now, from, *packet, out),
             Event::Malformed { why, .. } => out.push(Effect::Observe(Observation::Malformed(why))),
             Event::Connected { peer, boot } => self.connected(now, peer, boot, out),

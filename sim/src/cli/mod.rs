@@ -2,6 +2,7 @@
 
 mod check;
 mod coverage;
+mod lifeguard;
 mod replay;
 mod report;
 mod run;
@@ -42,6 +43,8 @@ enum Command {
     Check(check::Args),
     /// Says of each catalogue id how it is covered.
     Coverage(coverage::Args),
+    /// Repeats the Lifeguard paper's evaluation on the membership machine, and tries it in other ways.
+    Lifeguard(lifeguard::Args),
     /// Writes the digest after each step of one run: what `verify` reads.
     #[command(hide = true)]
     Steps(verify::StepsArgs),
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Swarm(args) => swarm::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Coverage(args) => coverage::run(&args),
+        Command::Lifeguard(args) => lifeguard::run(&args),
         Command::Steps(args) => verify::steps(&args),
     };
     match done {
