@@ -185,6 +185,9 @@ pub enum Observation {
         #[n(2)]
         requests: u64,
     },
+    /// A job's record is dropped, and no client has acknowledged its result.
+    #[n(72)]
+    ResultUnread(#[n(0)] JobId),
 
     // ---- manager ----
     /// A job is in the datacenter's log.

@@ -474,6 +474,9 @@ impl Gate {
         if record.row.owner == self.me() && self.ledger.lease_holds(now) {
             self.forget(now, job, record, out);
         }
+        if !record.row.delivered {
+            out.push(Effect::Observe(Observation::ResultUnread(job)));
+        }
         out.push(Effect::Observe(Observation::JobDropped(job)));
     }
 
@@ -495,6 +498,9 @@ impl Gate {
     fn run_duties(&mut self, now: Now, out: &mut Effects) {
         let active = self.ledger.lease_holds(now);
         for job in core::mem::take(&mut self.touched) {
+            let (state, limits) = (self.ledger.state(), &self.boot.config.limits);
+            let Some(record) = state.jobs.get(&job) else { continue };
+            let crowded = record.row.status.is_final() && state.is_crowded(&record.origin.tenant, limits);
             let context = Context {
                 now,
                 me: self.boot.config.node,
@@ -503,13 +509,11 @@ impl Gate {
                 links: &self.links,
                 regions: &self.regions,
                 active,
+                crowded,
             };
             let Some(record) = self.ledger.state_mut().jobs.get_mut(&job) else { continue };
-            let mut plan = record.duties(job, &context, out);
+            let plan = record.duties(job, &context, out);
             let ended = record.pump(job, out);
-            if record.live.delivered && !record.row.delivered {
-                plan.decide(Topic::Delivered, GateCommand::ResultDelivered { job });
-            }
             for call in ended {
                 self.streams.remove(&call);
             }
@@ -550,8 +554,14 @@ impl Gate {
             Request::Cancel { job, reason } => self.cancel(now, call, &identity, job, reason, out),
             Request::Status { job } => Some(self.status(now, &identity, job)),
             Request::List { after, limit } => Some(Ok(self.list(now, &identity, after, limit))),
-            Request::Result { job } => Some(self.result(now, &identity, job, out)),
-            Request::Events { job, after, credit } => Some(self.events(call, &identity, job, after, credit)),
+            Request::Result { job } => Some(self.result(&identity, job)),
+            Request::Events { job, after, credit } => {
+                let answer = self.events(call, &identity, job, after, credit);
+                if answer == Ok(Answer::NothingFollows) {
+                    self.result_read(now, job, out);
+                }
+                Some(answer)
+            }
             Request::Datacenters => Some(Ok(Answer::Datacenters(self.regions.views(now.mono, &self.links)))),
             Request::Members => Some(Ok(self.members(now))),
         };

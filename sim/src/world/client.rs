@@ -278,6 +278,8 @@ impl<M: Node> World<M> {
                     }
                 }
             }
+            // Followers of a plan begin at the beginning.
+            Done::Known => self.violate("liveness", format!("the client of {label} was told that it knows")),
             Done::Refused(_) => {
                 // Nobody will ever know the id that followers of it wait for.
                 for other in &mut client.tasks {
