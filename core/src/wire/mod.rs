@@ -4,6 +4,7 @@ mod frame;
 mod hello;
 mod kind;
 mod message;
+mod part;
 mod row;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -18,8 +19,9 @@ pub use frame::{
 };
 pub use hello::{ConnectionKind, Hello, HelloAck, dials, negotiate};
 pub use kind::{Class, Kind, may_connect, may_send};
-pub use message::{
-    AbortedWas, Capacity, DcLoad, DispatchAccepted, HeldShard, Message, Reconciled, ReserveShard, RunPhase,
+pub use message::Message;
+pub use part::{
+    AbortedWas, Capacity, DcLoad, DispatchAccepted, HeldShard, Reconciled, ReserveShard, RunPhase,
     ShardReport,
 };
 pub use row::{decode_row, encode_row};

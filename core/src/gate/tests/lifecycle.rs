@@ -1,7 +1,6 @@
 //! From submission to the drop of the record.
 
 use super::*;
-use crate::fault::FaultCode;
 use crate::jobs::{Comparison, Metric, Statistic, Threshold};
 
 #[test]

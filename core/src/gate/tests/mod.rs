@@ -14,9 +14,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::*;
-use crate::api::{ClientEvent, ClientEventKind, Submitted};
+use crate::api::{Answer, ClientEvent, ClientEventKind, Identity, Request, Submitted};
 use crate::bytes::Bytes;
 use crate::config::{Datacenter, Limits, NodeConfig, Offer, Peer, Roster, Timing};
+use crate::fault::FaultCode;
 use crate::id::{BootNo, DcEpoch, DiskId, Term, WorkflowIx};
 use crate::jobs::{
     DcReport, ExecutorKind, JobResult, JobSpec, JobStatus, Load, OnWorkerLoss, Placement, Totals,
