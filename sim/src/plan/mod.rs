@@ -118,7 +118,13 @@ impl Plan {
         for fault in &self.faults {
             fault.check(&self.cluster, &jobs)?;
         }
-        Ok(())
+        self.whens().try_for_each(When::check)
+    }
+
+    /// Everything that waits for a moment.
+    fn whens(&self) -> impl Iterator<Item = &When> {
+        let jobs = self.clients.iter().flat_map(|client| &client.jobs).flat_map(JobPlan::whens);
+        self.faults.iter().map(|fault| &fault.when).chain(jobs)
     }
 }
 

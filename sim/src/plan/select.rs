@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{BadPlan, ClusterPlan};
+use crate::known;
 
 /// When something happens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,6 +149,17 @@ impl FromStr for Selector {
             (None, name, None) => Self::Node(own(name)?),
             _ => return Err(bad()),
         })
+    }
+}
+
+impl When {
+    /// Whether what it waits for can be seen.
+    pub(super) fn check(&self) -> Result<(), BadPlan> {
+        let Self::Seen(seen) = self else { return Ok(()) };
+        let observations = known::observations();
+        known::check("observation", &seen.name, observations.names).map_err(BadPlan)?;
+        let mut fields = seen.fields.keys();
+        fields.try_for_each(|field| known::check("field", field, &observations.fields).map_err(BadPlan))
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Pattern {
 
 /// What a field must be.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields, expecting = "write a value, or { at_least = n, at_most = n }")]
 pub enum Wanted {
     /// Exactly this.
     Is(Scalar),
@@ -93,7 +93,7 @@ impl Wanted {
 
 /// How often something must be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields, expecting = "write how often, or { at_least = n, at_most = n }")]
 pub enum Times {
     /// Exactly so often.
     Exactly(u64),
@@ -207,6 +207,7 @@ impl Pattern {
             return Err(format!("`{field}` is a range without ends; write at_least or at_most"));
         }
         for (field, wanted) in &self.with {
+            sight::check_field(&self.see, field)?;
             if let (true, Wanted::Is(Scalar::Text(name))) = (field == "job", wanted) {
                 let known = plan.clients.iter().flat_map(|client| &client.jobs).any(|job| job.name == *name);
                 if !known {
