@@ -44,6 +44,7 @@ pub use job::{DcEnd, GateJob, JobRow, Kept, Origin, Stop, Target, TargetState, T
 pub use state::{GateState, RowName};
 
 use crate::api::{Answer, Identity, Request};
+use crate::census::Census;
 use crate::config::Boot;
 use crate::effect::{Effect, Effects, HaltReason};
 use crate::event::Event;
@@ -205,6 +206,27 @@ impl Gate {
             + self.calls.values().filter(|waiting| waiting.job() == job).count()
             + self.streams.values().filter(|of| **of == job).count()
             + self.proposals.values().filter(proposed).count()
+    }
+
+    /// How much this gate holds.
+    pub fn census(&self) -> Census {
+        let state = self.ledger.state();
+        let most = |held: fn(&GateJob) -> usize| state.jobs.values().map(held).max().unwrap_or(0);
+        Census {
+            jobs: state.jobs.len(),
+            tombstones: state.tombstones.len(),
+            live_jobs: state.jobs.values().filter(|record| !record.row.status.is_final()).count(),
+            windows: most(|record| record.live.windows.len()),
+            volatile: most(|record| record.live.ring.len()),
+            callers: self.calls.len() + self.streams.len(),
+            proposals: self.proposals.len(),
+            timers: self
+                .wheel
+                .keys()
+                .filter(|timer| matches!(timer, Timer::Duty(_) | Timer::Push(_)))
+                .count(),
+            leases: self.ledger.holders().count(),
+        }
     }
 
     fn me(&self) -> NodeId {
