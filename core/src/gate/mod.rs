@@ -599,13 +599,11 @@ impl Gate {
     fn writable(&mut self, call: CallId, credit: u32, out: &mut Effects) {
         let job = self.streams.get(&call).copied();
         let record = job.and_then(|job| self.ledger.state_mut().jobs.get_mut(&job));
-        match record.and_then(|record| record.live.streams.get_mut(&call)) {
-            Some(stream) => {
-                stream.credit = stream.credit.saturating_add(credit);
-                self.touched.extend(job);
-            }
+        if record.is_some_and(|record| record.more_credit(call, credit)) {
+            self.touched.extend(job);
+        } else {
             // The stream ended while the word was under way.
-            None => out.push(Effect::Observe(Observation::Ignored(Stale::Unknown))),
+            out.push(Effect::Observe(Observation::Ignored(Stale::Unknown)));
         }
     }
 

@@ -27,6 +27,8 @@ pub struct Stream {
     pub gap_at: Option<EventPos>,
     /// It ends once it has every kept event: this gate does not serve the job any more.
     pub ending: bool,
+    /// The final event was given to it, and its reader has not said that he took it.
+    pub gave_final: bool,
 }
 
 /// The newest volatile events of a job.
@@ -105,7 +107,8 @@ impl GateJob {
         let Some(mut stream) = self.live.streams.remove(&call) else { return false };
         let over = loop {
             if self.row.status.is_final() && stream.cursor.kept >= self.newest_kept() {
-                break true;
+                // What was given may still lie in a connection that nobody reads.
+                break !stream.gave_final;
             }
             if stream.credit == 0 {
                 break false;
@@ -113,8 +116,7 @@ impl GateJob {
             let Some(event) = self.next_event(job, &mut stream) else { break stream.ending };
             stream.credit -= 1;
             stream.cursor = event.pos;
-            // The client has the result with this; it need not ask for it again.
-            self.live.delivered |= matches!(event.kind, ClientEventKind::Final(_));
+            stream.gave_final = matches!(event.kind, ClientEventKind::Final(_));
             out.push(Effect::Push { call, event: Some(Box::new(event)) });
         };
         if over {
@@ -123,6 +125,15 @@ impl GateJob {
             self.live.streams.insert(call, stream);
         }
         over
+    }
+
+    /// A reader takes more. Whoever takes more after the final event has the result; he need not ask for it again.
+    /// Tells whether there is such a stream.
+    pub(super) fn more_credit(&mut self, call: CallId, credit: u32) -> bool {
+        let Some(stream) = self.live.streams.get_mut(&call) else { return false };
+        stream.credit = stream.credit.saturating_add(credit);
+        self.live.delivered |= core::mem::take(&mut stream.gave_final);
+        true
     }
 
     /// The first event after the reader's cursor: kept, volatile, or the news that volatile ones are gone.

@@ -105,7 +105,7 @@ impl Gate {
         }
         let here = EventPos { epoch: row.gate_epoch, vol: 0, ..cursor };
         let gap_at = Some(here).filter(|_| cursor.vol > 0 && cursor.epoch < row.gate_epoch);
-        let stream = Stream { credit, cursor, missed: 0, gap_at, ending: false };
+        let stream = Stream { credit, cursor, missed: 0, gap_at, ending: false, gave_final: false };
         self.streams.insert(call, job);
         self.touched.insert(job);
         if let Some(record) = self.ledger.state_mut().jobs.get_mut(&job) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate_core::Event;
-use tidegate_core::api::{Answer, ClientEvent, Identity, Request};
+use tidegate_core::api::{Answer, ClientEvent, ClientEventKind, Identity, Request};
 use tidegate_core::id::CallId;
 use tokio::sync::{mpsc, oneshot};
 
@@ -118,8 +118,10 @@ impl EventStream {
         match &event {
             Some(_) => {
                 self.taken += 1;
-                // Half a window at a time: a reader that keeps up never waits, and few events carry credit.
-                if self.taken * 2 >= self.credit {
+                // Half a window at a time: a reader that keeps up never waits, and few events carry credit. The gate
+                // keeps a result until it hears that the final event was taken.
+                let last = matches!(&event, Some(event) if matches!(event.kind, ClientEventKind::Final(_)));
+                if last || self.taken * 2 >= self.credit {
                     let credit = std::mem::take(&mut self.taken);
                     self.hangup.inbox.push(Event::ApiWritable { call: self.hangup.call, credit });
                 }

@@ -34,12 +34,33 @@ fn a_reader_gets_every_kept_event_in_order_and_the_end() {
     out.extend(world.finish("eu-m0", job));
     assert_eq!(
         words(&out, call),
-        ["accepted", "eu owner 1", "running", "progress 5", "workflow completed", "final completed", "end"]
+        ["accepted", "eu owner 1", "running", "progress 5", "workflow completed", "final completed"]
     );
     let positions: Vec<EventPos> = pushed(&out, call).into_iter().flatten().map(|event| event.pos).collect();
     assert!(positions.is_sorted_by(|one, other| one < other), "{positions:?}");
-    assert!(world.gate.ledger.state().jobs[&job].row.delivered, "who got the final has the result");
+    let delivered = |world: &World| world.gate.ledger.state().jobs[&job].row.delivered;
+    assert!(!delivered(&world), "given is not taken");
+    let out = world.event(Event::ApiWritable { call, credit: 1 });
+    assert_eq!(words(&out, call), ["end"]);
+    assert!(delivered(&world), "who took the final has the result");
     assert_eq!(world.gate.streams.len(), 0);
+}
+
+#[test]
+fn a_final_event_that_nobody_took_is_not_delivered() {
+    let (mut world, job) = running(200);
+    let (call, _) = world.stream(job, None, 100);
+    world.finish("eu-m0", job);
+    world.event(Event::ApiClosed { call });
+    assert_eq!(world.gate.streams.len(), 0);
+    assert!(!world.gate.ledger.state().jobs[&job].row.delivered);
+    world.pass(300_000);
+    let (call, out) = world.stream(job, None, 100);
+    assert_eq!(
+        words(&out, call).last().map(String::as_str),
+        Some("final completed"),
+        "it waits for its reader"
+    );
 }
 
 #[test]
