@@ -10,7 +10,7 @@ mod file;
 mod sight;
 
 pub use expect::{Expect, Judge, Pattern, Times, Wanted};
-pub use file::Scenario;
+pub use file::{Scenario, parse};
 
 use std::path::{Path, PathBuf};
 
