@@ -5,6 +5,7 @@
 //! digest, the faults that fired and the violations that the oracles found come out.
 
 pub mod cli;
+mod known;
 pub mod oracles;
 pub mod ping;
 pub mod plan;

@@ -74,6 +74,21 @@ impl Line {
         self.until = now + self.call_timeout;
     }
 
+    /// Whether this is the call under way.
+    pub(super) fn is(&self, call: CallId) -> bool {
+        self.under_way == Some(call)
+    }
+
+    /// Sets the deadline of the call under way.
+    pub(super) fn answer_by(&mut self, until: Instant) {
+        self.until = until;
+    }
+
+    /// Whether the call under way should have been answered by now.
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        now >= self.until
+    }
+
     fn fail(&mut self, until: Instant, gate: usize) {
         self.under_way = None;
         self.is_stream = false;

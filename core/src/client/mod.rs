@@ -10,6 +10,8 @@
 //! | `Cancel` | records a cancel as soon as the job is known |
 //! | `Wake` | deadlines: an unanswered call, a silent stream, a pause that is over |
 //!
+//! Once it has the result it says so to the gate, by asking for what follows the final event; then it is done.
+//!
 //! A kept event is told once and in order, whichever gates it came from. The simulator's clients and the command line
 //! are both this machine; it never opens a connection and never reads a clock.
 
@@ -29,6 +31,9 @@ use crate::rng::NodeRng;
 use crate::time::{Duration, Instant, Now};
 
 use calls::{Attempt, Calls};
+
+/// How long an answer to the acknowledgement of a result is waited for.
+const ACKNOWLEDGE: Duration = Duration::from_secs(2);
 
 /// What a client works with.
 #[derive(Clone, Debug)]
@@ -173,6 +178,8 @@ pub enum Notice {
 pub enum Done {
     /// The job has its final result.
     Final(Box<JobResult>),
+    /// The job had ended with the event after which it was followed.
+    Known,
     /// A gate refused for good.
     Refused(Fault),
     /// No gate answered for the whole patience.
@@ -192,6 +199,8 @@ pub struct Client {
     job: Option<JobId>,
     cursor: Option<EventPos>,
     cancel: Option<Cancel>,
+    /// It has the result, and tells a gate so; whatever comes of that, it is done then.
+    result: Option<Box<JobResult>>,
     done: bool,
 }
 
@@ -213,7 +222,7 @@ impl Client {
             Goal::Follow { job, after } => (Some(*job), *after),
         };
         let calls = Calls::new(&config, NodeRng::new(config.seed, 0));
-        Self { config, calls, job, cursor, cancel: None, done: false }
+        Self { config, calls, job, cursor, cancel: None, result: None, done: false }
     }
 
     /// The job, once it is known.
@@ -237,6 +246,9 @@ impl Client {
             return;
         }
         let now = now.mono;
+        if self.result.is_some() {
+            return self.acknowledge(now, &input, out);
+        }
         match input {
             Input::Start => self.calls.start(now),
             Input::Wake => {}
@@ -272,6 +284,10 @@ impl Client {
             }
         };
         self.calls.main.begin(now, main, &mut self.calls.next, out);
+        if self.result.is_some() {
+            self.calls.main.answer_by(now + ACKNOWLEDGE);
+            return;
+        }
         if let (Some(job), Some(cancel)) = (self.job, &self.cancel)
             && !cancel.recorded
         {
@@ -292,6 +308,7 @@ impl Client {
                 }));
             }
             (Attempt::Main, Answer::Stream) => self.calls.main.stream_open(now),
+            (Attempt::Main, Answer::NothingFollows) => self.finish(Done::Known, out),
             (Attempt::Side, Answer::CancelRecorded { .. }) => self.cancel_recorded(out),
             // The job has ended by itself; its end comes as an event.
             (Attempt::Side, Answer::Fault(fault)) if matches!(fault.code, FaultCode::AlreadyTerminal(_)) => {
@@ -325,12 +342,25 @@ impl Client {
         if !matches!(event.kind, ClientEventKind::Gap { .. }) {
             self.cursor = Some(event.pos);
         }
-        let result = match &event.kind {
-            ClientEventKind::Final(result) => Some(result.clone()),
-            _ => None,
-        };
+        if let ClientEventKind::Final(result) = &event.kind {
+            self.result = Some(result.clone());
+            self.calls.hang_up(out);
+            self.calls.main.over();
+        }
         out.push(Output::Tell(event));
-        if let Some(result) = result {
+    }
+
+    /// Waits for the answer to the acknowledgement. Without it the gates keep the result longer; that is no reason to
+    /// keep the user waiting, so there is one try.
+    fn acknowledge(&mut self, now: Instant, input: &Input, out: &mut Vec<Output>) {
+        let over = match input {
+            Input::Answered { call, .. } | Input::Lost { call, .. } => self.calls.main.is(*call),
+            _ => self.calls.main.is_late(now),
+        };
+        if over && let Some(result) = self.result.take() {
+            if let Input::Answered { .. } | Input::Lost { .. } = input {
+                self.calls.main.over();
+            }
             self.finish(Done::Final(result), out);
         }
     }

@@ -51,8 +51,14 @@ impl Gate {
             Request::Cancel { job, reason } => self.cancel(now, call, &identity, job, reason, out),
             Request::Status { job } => Some(self.status(now, &identity, job)),
             Request::List { after, limit } => Some(Ok(self.list(now, &identity, after, limit))),
-            Request::Result { job } => Some(self.result(now, &identity, job, out)),
-            Request::Events { job, after, credit } => Some(self.events(call, &identity, job, after, credit)),
+            Request::Result { job } => Some(self.result(&identity, job)),
+            Request::Events { job, after, credit } => {
+                let answer = self.events(call, &identity, job, after, credit);
+                if answer == Ok(Answer::NothingFollows) {
+                    self.result_read(now, job, out);
+                }
+                Some(answer)
+            }
             Request::Datacenters => Some(Ok(Answer::Datacenters(self.regions.views(now.mono, &self.links)))),
             Request::Members => Some(Ok(self.members(now))),
         };

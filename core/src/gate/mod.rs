@@ -45,6 +45,7 @@ pub use command::{Accept, ByOwner, DcAt, GateCommand};
 pub use job::{DcEnd, GateJob, JobRow, Kept, Origin, Stop, Target, TargetState, Tombstone};
 pub use state::{GateState, RowName};
 
+use crate::census::Census;
 use crate::config::Boot;
 use crate::effect::{Effect, Effects, HaltReason};
 use crate::event::Event;
@@ -206,6 +207,27 @@ impl Gate {
             + self.calls.values().filter(|waiting| waiting.job() == job).count()
             + self.streams.values().filter(|of| **of == job).count()
             + self.proposals.values().filter(proposed).count()
+    }
+
+    /// How much this gate holds.
+    pub fn census(&self) -> Census {
+        let state = self.ledger.state();
+        let most = |held: fn(&GateJob) -> usize| state.jobs.values().map(held).max().unwrap_or(0);
+        Census {
+            jobs: state.jobs.len(),
+            tombstones: state.tombstones.len(),
+            live_jobs: state.jobs.values().filter(|record| !record.row.status.is_final()).count(),
+            windows: most(|record| record.live.windows.len()),
+            volatile: most(|record| record.live.ring.len()),
+            callers: self.calls.len() + self.streams.len(),
+            proposals: self.proposals.len(),
+            timers: self
+                .wheel
+                .keys()
+                .filter(|timer| matches!(timer, Timer::Duty(_) | Timer::Push(_)))
+                .count(),
+            leases: self.ledger.holders().count(),
+        }
     }
 
     fn me(&self) -> NodeId {
@@ -475,6 +497,9 @@ impl Gate {
         if record.row.owner == self.me() && self.ledger.lease_holds(now) {
             self.forget(now, job, record, out);
         }
+        if !record.row.delivered {
+            out.push(Effect::Observe(Observation::ResultUnread(job)));
+        }
         out.push(Effect::Observe(Observation::JobDropped(job)));
     }
 
@@ -496,6 +521,9 @@ impl Gate {
     fn run_duties(&mut self, now: Now, out: &mut Effects) {
         let active = self.ledger.lease_holds(now);
         for job in core::mem::take(&mut self.touched) {
+            let (state, limits) = (self.ledger.state(), &self.boot.config.limits);
+            let Some(record) = state.jobs.get(&job) else { continue };
+            let crowded = record.row.status.is_final() && state.is_crowded(&record.origin.tenant, limits);
             let context = Context {
                 now,
                 me: self.boot.config.node,
@@ -504,13 +532,11 @@ impl Gate {
                 links: &self.links,
                 regions: &self.regions,
                 active,
+                crowded,
             };
             let Some(record) = self.ledger.state_mut().jobs.get_mut(&job) else { continue };
-            let mut plan = record.duties(job, &context, out);
+            let plan = record.duties(job, &context, out);
             let ended = record.pump(job, out);
-            if record.live.delivered && !record.row.delivered {
-                plan.decide(Topic::Delivered, GateCommand::ResultDelivered { job });
-            }
             for call in ended {
                 self.streams.remove(&call);
             }

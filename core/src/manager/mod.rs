@@ -46,6 +46,7 @@ use self::owners::Draining;
 use self::state::ManagerState;
 use self::workers::Pool;
 use crate::api::Answer;
+use crate::census::Census;
 use crate::config::{Boot, NodeConfig};
 use crate::effect::{Effect, Effects, HaltReason};
 use crate::event::Event;
@@ -210,6 +211,19 @@ impl Manager {
             + usize::from(self.wheel.deadline(Timer::Job(job)).is_some())
             + usize::from(self.dirty.contains(&job))
             + asked.count()
+    }
+
+    /// How much this manager holds.
+    pub fn census(&self) -> Census {
+        let state = self.ledger.state();
+        Census {
+            jobs: state.jobs.len(),
+            live_jobs: state.jobs.values().filter(|record| record.facts.ended.is_none()).count(),
+            proposals: self.asked.len(),
+            timers: self.wheel.keys().filter(|timer| matches!(timer, Timer::Job(_))).count(),
+            leases: self.ledger.holders().count(),
+            ..Census::default()
+        }
     }
 
     /// Whether the manager may act as an owner.

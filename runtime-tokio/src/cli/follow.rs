@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt as _;
 use tidegate_core::api::{Answer, ClientEvent, Request, Submitted};
 use tidegate_core::client::{Client, ClientConfig, Done, Goal, Input, Notice, Output};
@@ -116,7 +116,8 @@ async fn perform(gate: &Gate, call: CallId, request: Request, inbox: &mpsc::Send
                 headers.insert("last-event-id", id);
             }
             match stream(gate, call, &format!("/v1/jobs/{job}/events"), headers, inbox).await {
-                Ok(why) => return Input::Lost { call, why },
+                Ok(StreamEnd::NothingFollows) => Ok(Answer::NothingFollows),
+                Ok(StreamEnd::Broke(why)) => return Input::Lost { call, why },
                 Err(error) => Err(error),
             }
         }
@@ -145,15 +146,26 @@ async fn submit(
     gate.json(Method::POST, "/v1/jobs", headers, body).await
 }
 
-/// Reads a stream to its end; the answer tells why it ended.
+/// How a stream ended.
+enum StreamEnd {
+    /// There was none: the caller has every event.
+    NothingFollows,
+    /// In the middle, or after the last event; and why.
+    Broke(String),
+}
+
+/// Reads a stream to its end.
 async fn stream(
     gate: &Gate,
     call: CallId,
     path: &str,
     headers: HeaderMap,
     inbox: &mpsc::Sender<Input>,
-) -> Result<String, CallError> {
+) -> Result<StreamEnd, CallError> {
     let answer = gate.send(Method::GET, path, headers, Vec::new()).await?;
+    if answer.status() == StatusCode::NO_CONTENT {
+        return Ok(StreamEnd::NothingFollows);
+    }
     if !answer.status().is_success() {
         let (status, body) = collect(answer).await?;
         return Err(refusal(status, &body));
@@ -163,12 +175,12 @@ async fn stream(
     let mut next = Input::Answered { call, answer: Box::new(Answer::Stream) };
     loop {
         if inbox.send(next).await.is_err() {
-            return Ok("the run is over".to_owned());
+            return Ok(StreamEnd::Broke("the run is over".to_owned()));
         }
         next = loop {
             match reader.next_event() {
                 Some(Ok(event)) => break Input::Pushed { call, event: Box::new(event) },
-                Some(Err(why)) => return Ok(why),
+                Some(Err(why)) => return Ok(StreamEnd::Broke(why)),
                 None => {}
             }
             match body.frame().await {
@@ -176,11 +188,11 @@ async fn stream(
                     if let Some(bytes) = frame.data_ref()
                         && let Err(why) = reader.push(bytes)
                     {
-                        return Ok(why);
+                        return Ok(StreamEnd::Broke(why));
                     }
                 }
-                Some(Err(error)) => return Ok(format!("{gate}: {error}")),
-                None => return Ok(format!("{gate}: the stream ended")),
+                Some(Err(error)) => return Ok(StreamEnd::Broke(format!("{gate}: {error}"))),
+                None => return Ok(StreamEnd::Broke(format!("{gate}: the stream ended"))),
             }
         };
     }

@@ -203,6 +203,13 @@ impl Events {
         audience.live.finish();
         match done {
             Ok(Done::Final(result)) => Exit::of(&Report::new(&result)),
+            Ok(Done::Known) => {
+                eprintln!(
+                    "nothing follows: the job ended with that event; see `tidegate result {}`",
+                    self.of.job
+                );
+                Exit::Ok
+            }
             Ok(Done::Refused(fault)) => failure(Exit::refused(&fault), &fault.to_string()),
             Ok(Done::Unreachable { why, .. }) => failure(Exit::Unreachable, &why),
             Err(why) => failure(Exit::Failed, &why),

@@ -119,6 +119,7 @@ impl Run {
     fn end(&self, done: Done) -> Exit {
         match done {
             Done::Final(result) => self.report(&result),
+            Done::Known => failure(Exit::Failed, "the gate says that the result was read, and it was not"),
             Done::Refused(fault) => failure(Exit::refused(&fault), &format!("the gate refused: {fault}")),
             Done::Unreachable { job: Some(job), why } => failure(
                 Exit::Unreachable,

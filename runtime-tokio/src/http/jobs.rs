@@ -10,7 +10,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, stream};
+use futures_util::stream;
 use serde::Deserialize;
 use serde_json::json;
 use tidegate_core::api::{Answer, Request};
@@ -157,7 +157,7 @@ pub async fn events(
     State(state): State<ApiState>,
     headers: HeaderMap,
     Path(id): Path<String>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
+) -> Result<Response, Refusal> {
     let identity = state.tokens.identify(&headers)?;
     let job = job_id(&id)?;
     let after = headers
@@ -170,6 +170,8 @@ pub async fn events(
         .transpose()?;
     let events = match state.gate.call(identity, Request::Events { job, after, credit: CREDIT }).await {
         Ok(Reply::Stream(events)) => events,
+        // Whoever goes on after the final event has the result. To a browser this status says: do not ask again.
+        Ok(Reply::Answer(Answer::NothingFollows)) => return Ok(StatusCode::NO_CONTENT.into_response()),
         Ok(Reply::Answer(Answer::Fault(fault))) => return Err(Refusal(fault)),
         Ok(Reply::Answer(other)) => return Err(unexpected(&other)),
         Err(NodeGone) => return Err(gone()),
@@ -178,7 +180,7 @@ pub async fn events(
         let event = events.next().await?;
         // An event that is no JSON would be a defect of its type; the reader sees the stream end and asks again.
         let frame = sse::frame(&event).ok()?;
-        Some((Ok(frame), events))
+        Some((Ok::<Event, Infallible>(frame), events))
     });
-    Ok(Sse::new(frames).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    Ok(Sse::new(frames).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }

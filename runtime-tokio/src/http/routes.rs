@@ -57,7 +57,8 @@ pub const ROUTES: &[Route] = &[
     Route {
         method: "get",
         path: "/v1/jobs/{id}/events",
-        summary: "The job's events, as server-sent events; resume with the header Last-Event-ID.",
+        summary: "The job's events, as server-sent events; resume with the header Last-Event-ID. 204 after the final event: it \
+                  acknowledges the result, which is kept until then, for a day at most.",
         authorized: true,
         answer: (200, "EventStream"),
         handler: |method| on(method, jobs::events),

@@ -4,10 +4,15 @@
 //! what must be seen in each. The simplest case is a plan in a file: a run that once failed, or one that somebody wants
 //! to look at. Its own seed is number 0 of its seeds.
 
+mod answer;
 pub mod catalogue;
 mod expect;
 mod file;
+mod message;
+mod same;
 mod sight;
+#[cfg(test)]
+mod tests;
 
 pub use expect::{Expect, Judge, Pattern, Times, Wanted};
 pub use file::{Scenario, parse};

@@ -14,6 +14,7 @@ mod faults;
 mod host;
 mod machine;
 mod net;
+mod puppet;
 mod queue;
 mod step;
 mod trace;
@@ -73,6 +74,7 @@ enum Item {
     Client { host: u32, task: u32, at: Time },
     CallLost { client: u32, call: CallId },
     ResetPair { a: u32, b: u32 },
+    Look,
     Check,
 }
 
@@ -119,6 +121,7 @@ pub struct World<M> {
     /// Directions in which nothing comes through, and how many faults want it so.
     cuts: BTreeMap<(u32, u32), u32>,
     rules: Vec<Rule>,
+    said: puppet::Said,
     triggers: Vec<Trigger>,
     active: BTreeMap<u32, Active>,
     fired: BTreeMap<&'static str, u64>,
@@ -141,6 +144,7 @@ impl<M: Machine> World<M> {
         plan.check()?;
         let (infos, nodes) = host::hosts_of(&plan)?;
         let fate = Fate::new(plan.seed);
+        let said = puppet::Said::new(&plan.faults);
         let (region_names, regions) = regions_of(&plan, &infos);
         let region =
             |info: &HostInfo| region_names.iter().position(|name| *name == info.region).unwrap_or(0) as u32;
@@ -162,6 +166,7 @@ impl<M: Machine> World<M> {
             scene: Scene::new(plan, infos, nodes),
             cuts: BTreeMap::new(),
             rules: Vec::new(),
+            said,
             triggers: Vec::new(),
             active: BTreeMap::new(),
             fired: BTreeMap::new(),
@@ -239,6 +244,25 @@ impl<M: Machine> World<M> {
         }
         self.queue.push(plan.run.faults_end_ms * MS, Item::HealAll);
         self.queue.push(CHECK_EVERY, Item::Check);
+        self.look_later();
+    }
+
+    /// Shows what every running node holds, and again after the plan's time.
+    fn look(&mut self) {
+        for host in 0..self.scene.nodes {
+            if let Actor::Node(node) = &self.hosts[host].actor {
+                let holds = node.census();
+                self.tell(&Fact::Looked { host, holds: &holds });
+            }
+        }
+        self.look_later();
+    }
+
+    fn look_later(&mut self) {
+        let every = self.scene.plan.run.look_every_ms;
+        if every > 0 {
+            self.queue.push(self.now + every * MS, Item::Look);
+        }
     }
 
     /// Runs to the end, or to the first violation.
@@ -330,6 +354,7 @@ impl<M: Machine> World<M> {
             Item::ResetPair { a, b } => {
                 self.reset_pair(a as usize, b as usize);
             }
+            Item::Look => self.look(),
             Item::Check => self.check_end(),
             _ => {}
         }

@@ -233,6 +233,9 @@ impl<M: Machine> World<M> {
         if !matches!(*answer, Answer::Stream) {
             self.hosts[gate].open_calls.remove(&call);
         }
+        if let Answer::Submitted(submitted) = &*answer {
+            self.name_job_of(client_of(call), call, submitted.job);
+        }
         self.send_down(gate, client_of(call), Down::Answer { call, answer });
     }
 

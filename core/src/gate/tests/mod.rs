@@ -319,6 +319,16 @@ impl World {
         }
     }
 
+    /// A client that has read the final event says so.
+    pub fn acknowledge(&mut self, job: JobId) {
+        let kept = self.gate.ledger.state().jobs[&job].newest_kept();
+        let after = Some(crate::api::EventPos { kept, ..Default::default() });
+        assert_eq!(
+            self.call(operator(), Request::Events { job, after, credit: 1 }).0,
+            Answer::NothingFollows
+        );
+    }
+
     pub fn stream(
         &mut self,
         job: JobId,
