@@ -178,7 +178,9 @@ impl Manager {
             return;
         }
         self.expire(now, out);
-        self.handle(now, event, out);
+        if !self.halted {
+            self.handle(now, event, out);
+        }
         if !self.halted {
             self.settle(now, out);
         }
@@ -189,6 +191,9 @@ impl Manager {
 
     /// The earliest deadline.
     pub fn wake_at(&self) -> Option<Instant> {
+        if self.halted {
+            return None;
+        }
         let lease = self.ledger.lease_ends_at().filter(|_| self.active);
         [self.wheel.next(), self.ledger.wake_at(), self.swim.wake_at(), self.links.wake_at(), lease]
             .into_iter()
@@ -232,7 +237,9 @@ impl Manager {
         self.swim.wake(now, out);
         self.links.wake(now, out);
         self.look_at_lease(now, out);
-        while let Some((_, timer)) = self.wheel.pop_due(now.mono) {
+        while !self.halted
+            && let Some((_, timer)) = self.wheel.pop_due(now.mono)
+        {
             match timer {
                 Timer::Heartbeat => {
                     self.heartbeat_all(now, out);

@@ -15,7 +15,7 @@ mod sight;
 mod tests;
 
 pub use expect::{Expect, Judge, Pattern, Times, Wanted};
-pub use file::Scenario;
+pub use file::{Scenario, parse};
 
 use std::path::{Path, PathBuf};
 

@@ -400,6 +400,26 @@ fn a_drained_manager_leaves_its_jobs_for_the_restart() {
     assert_eq!(final_of(&bench.sent()).status, JobStatus::Completed);
 }
 
+/// Found by the fuzz target `steps`: the last deadline passes in the step of another event.
+#[test]
+fn nothing_follows_the_end_of_a_drained_manager() {
+    let mut bench = Bench::new();
+    // The log does not answer, so the lease is waited for until time is over.
+    bench.manager.step_into(bench.now(), Event::Drain, &mut crate::Effects::new());
+    for _ in 0..100 {
+        bench.now_ms += 500;
+        let mut out = crate::Effects::new();
+        let event = Event::Malformed { peer: None, why: crate::wire::Malformed::Body };
+        bench.manager.step_into(bench.now(), event, &mut out);
+        if let Some(end) = out.iter().position(|effect| matches!(effect, crate::Effect::Halt(_))) {
+            assert_eq!(end + 1, out.len(), "{out:?}");
+            assert_eq!(bench.manager.wake_at(), None);
+            return;
+        }
+    }
+    panic!("it never ends");
+}
+
 #[test]
 fn what_is_not_for_a_manager_is_refused_or_ignored() {
     let mut bench = running_sleep();
