@@ -245,7 +245,7 @@ impl Manager {
                     self.heartbeat_all(now, out);
                     self.reassign(now, out);
                     let (pool, swim) = (&mut self.pool, &self.swim);
-                    pool.forget_all_but(|node| swim.status(node).is_some());
+                    pool.forget_all_but(now, &self.config.timing, |node| swim.status(node).is_some());
                 }
                 Timer::Drain => self.go_on_draining(now, out),
                 Timer::Job(job) => {

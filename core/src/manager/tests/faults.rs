@@ -353,6 +353,21 @@ fn a_worker_that_never_comes_back_after_a_restart_is_given_up() {
 }
 
 #[test]
+fn a_worker_that_only_its_connection_knew_keeps_its_run_as_long_as_it_may_run_it() {
+    let mut bench = running_sleep();
+    // The manager has looked for much longer than a worker runs alone.
+    for _ in 0..6 {
+        bench.pass(15_000);
+        bench.heartbeat(W1, 3, &[held(0, RunPhase::Running)]);
+    }
+    bench.event(Event::Disconnected { peer: W1 });
+    bench.pass(55_000);
+    assert!(!bench.saw(lost(0, 1)), "it may still run");
+    bench.pass(10_000);
+    assert!(bench.saw(lost(0, 1)), "it has stopped by itself by now");
+}
+
+#[test]
 fn what_ran_and_is_not_held_after_a_restart_is_lost() {
     let mut bench = running_sleep().restart();
     bench.register(W1, 4);
