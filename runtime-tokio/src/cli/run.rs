@@ -91,7 +91,12 @@ impl Run {
         };
         let target = match (&self.target, cluster.demo()) {
             (Some(url), _) => Target::Given(url.clone()),
-            (None, Some(url)) => Target::Demo(url),
+            (None, Some(url)) => {
+                if !self.quiet && !self.json {
+                    eprintln!("no --target given: {{{{target}}}} is the built-in demo server at {url}");
+                }
+                Target::Demo(url)
+            }
             (None, None) => Target::Missing,
         };
         let exit = self.submit(&cluster.gates(), &target, key).await;

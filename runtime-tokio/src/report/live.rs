@@ -109,9 +109,14 @@ impl Live {
 
     fn progress(&mut self, elapsed_ms: u64, per_dc: &[DcProgressView]) {
         let mut all = Totals::default();
+        // Datacenters report at different times: their rates add up, while all requests over the longest time would be
+        // too low.
+        let mut rate_per_s = 0.0;
         for dc in per_dc {
             all.merge(&dc.totals);
+            rate_per_s += Figures::from_totals(&dc.totals).rate_per_s;
         }
+        let all = figures("all", &Figures { rate_per_s, ..Figures::from_totals(&all) });
         let mut head = duration(elapsed_ms);
         if let Some(planned) = self.planned_ms {
             head += &format!(", {} left", duration(planned.saturating_sub(elapsed_ms)));
@@ -119,17 +124,17 @@ impl Live {
         match &self.bar {
             Some(bar) => {
                 bar.set_position(elapsed_ms.min(bar.length().unwrap_or(u64::MAX)));
-                let mut text = format!("{head}\n{}", figures("all", &all));
+                let mut text = format!("{head}\n{all}");
                 for dc in per_dc {
-                    text += &format!("\n{}", figures(dc.dc.as_str(), &dc.totals));
+                    text += &format!("\n{}", figures(dc.dc.as_str(), &Figures::from_totals(&dc.totals)));
                 }
                 bar.set_message(text);
             }
             None if self.last_plain.is_none_or(|last| last.elapsed() >= Self::PLAIN_EVERY) => {
                 self.last_plain = Some(Instant::now());
-                let mut text = format!("{head} | {}", figures("all", &all));
+                let mut text = format!("{head} | {all}");
                 for dc in per_dc {
-                    text += &format!(" | {}", figures(dc.dc.as_str(), &dc.totals));
+                    text += &format!(" | {}", figures(dc.dc.as_str(), &Figures::from_totals(&dc.totals)));
                 }
                 self.line(&text);
             }
@@ -138,8 +143,7 @@ impl Live {
     }
 }
 
-fn figures(name: &str, totals: &Totals) -> String {
-    let figures = Figures::from_totals(totals);
+fn figures(name: &str, figures: &Figures) -> String {
     let mut text = format!(
         "{name}: {:.1} req/s, {} ok, {} errors",
         figures.rate_per_s,

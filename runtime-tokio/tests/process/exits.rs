@@ -62,9 +62,10 @@ fn http(what: &str, path: &str) -> String {
 #[test]
 fn thresholds_decide_between_0_and_99() {
     let _alone = alone();
-    Job::new("thresholds = [\"requests == 1\"]", NAP).expect(0, &["PASSED", "ok   requests == 1"]);
+    Job::new("thresholds = [\"requests == 1\"]", NAP)
+        .expect(0, &["PASSED", "ok   requests == 1  (measured 1)"]);
     let missed = Job::new("thresholds = [\"requests == 1\", \"p(99) < 50\"]", NAP);
-    missed.expect(99, &["FAILED thresholds", "ok   requests == 1", "FAIL p(99) < 50"]);
+    missed.expect(99, &["FAILED thresholds", "ok   requests == 1", "FAIL p(99) < 50  (measured ", " ms)"]);
 }
 
 #[test]
@@ -178,9 +179,14 @@ fn without_a_terminal_progress_is_plain_lines_and_the_summary_is_apart() {
         !progress.contains('\x1b') && !progress.contains('\r') && !summary.contains('\x1b'),
         "{progress}{summary}"
     );
-    for words in
-        ["accepted for dc-1", "\nrunning\n", " left | all: ", "p95 ", "workflow \"load\" in dc-1 completed"]
-    {
+    for words in [
+        "no --target given",
+        "accepted for dc-1",
+        "\nrunning\n",
+        " left | all: ",
+        "p95 ",
+        "workflow \"load\" in dc-1 completed",
+    ] {
         assert!(progress.contains(words), "{words:?} is not in\n{progress}");
     }
     for words in [

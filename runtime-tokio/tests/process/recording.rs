@@ -52,13 +52,18 @@ fn every_process_of_a_job_replays_to_the_same_effects_also_one_that_was_killed()
         assert_eq!(code, Some(0), "{log}");
     }
     for name in names {
-        let steps = replayed(&record(name));
-        assert!(steps > 50, "{name}: {steps} steps");
+        assert!(replayed(&record(name)) > 0, "{name}");
     }
-    // A job went through the recorded lives, and was not merely slept past.
-    let trace = tidegate(&["replay", &record("gate-1"), "--trace"]);
-    let trace = String::from_utf8_lossy(&trace.stdout).into_owned();
-    assert!(trace.contains("Submit") && trace.contains("JobFinal"), "the gate's life has no job in it");
+    // A job went through the recorded lives, that of the killed worker too.
+    for (name, words) in
+        [("gate-1", ["Submit", "JobFinal"]), ("dc-1-worker-2", ["RunStarted", "ShardProgress"])]
+    {
+        let trace = tidegate(&["replay", &record(name), "--trace"]);
+        let trace = String::from_utf8_lossy(&trace.stdout).into_owned();
+        for word in words {
+            assert!(trace.contains(word), "the life of {name} has no {word} in it:\n{trace}");
+        }
+    }
     // Recordings are never overwritten, and a changed one is caught.
     let again = tidegate(&[
         "gate",
