@@ -8,6 +8,7 @@ mod client;
 mod cluster;
 mod fault;
 mod network;
+mod readable;
 mod select;
 
 pub use client::{
@@ -87,6 +88,11 @@ impl Plan {
     /// The plan as a file.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a plan has only TOML shapes")
+    }
+
+    /// The plan as a person would write it: without what is so by default.
+    pub fn to_readable(&self) -> String {
+        readable::text(self)
     }
 
     /// A plan from a file.
