@@ -68,7 +68,8 @@ pub enum Request {
         #[n(0)]
         job: JobId,
     },
-    /// Open a stream of the job's events: `Answer::Stream`, then pushes.
+    /// Open a stream of the job's events: `Answer::Stream`, then pushes. Asked after the final event it is the caller's
+    /// acknowledgement of the result.
     #[n(5)]
     Events {
         /// The job.
@@ -133,6 +134,9 @@ pub enum Answer {
     /// A refusal: nothing was changed.
     #[n(8)]
     Fault(#[n(0)] Fault),
+    /// To `Events` after the final event: the caller has read everything, the result with it.
+    #[n(9)]
+    NothingFollows,
 }
 
 /// An accepted job.

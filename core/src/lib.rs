@@ -12,6 +12,7 @@ extern crate std;
 
 pub mod api;
 pub mod bytes;
+pub mod census;
 pub mod client;
 pub mod config;
 pub mod digest;

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 
+use crate::census::Census;
 use crate::config::Boot;
 use crate::effect::{Effects, HaltReason};
 use crate::event::Event;
@@ -64,6 +65,15 @@ impl Node {
             Self::Gate(gate) => gate.mentions(job),
             Self::Manager(manager) => manager.mentions(job),
             Self::Worker(worker) => worker.mentions(job),
+        }
+    }
+
+    /// How much the node holds.
+    pub fn census(&self) -> Census {
+        match self {
+            Self::Gate(gate) => gate.census(),
+            Self::Manager(manager) => manager.census(),
+            Self::Worker(worker) => worker.census(),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::wire::Malformed;
 
 /// One decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Observation {
     // ---- node ----
     /// The node may act: synced, lease held (gates, managers); registered (workers).
@@ -188,6 +188,9 @@ pub enum Observation {
         #[n(2)]
         requests: u64,
     },
+    /// A job's record is dropped, and no client has acknowledged its result.
+    #[n(72)]
+    ResultUnread(#[n(0)] JobId),
 
     // ---- manager ----
     /// A job is in the datacenter's log.
@@ -317,7 +320,7 @@ pub enum Observation {
 
 /// A run, without the datacenter, which is the observing node's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RunKey {
     /// The job.
     #[n(0)]
@@ -346,7 +349,7 @@ impl From<RunId> for RunKey {
 
 /// Why a message changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cbor(index_only)]
 pub enum Stale {
     /// Its fence is lower than the known one.

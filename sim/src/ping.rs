@@ -3,6 +3,7 @@
 //! It runs on the world of the scenarios, with the same queue, links and digest: what it measures is what every run
 //! pays. The nodes are gates in name only.
 
+use tidegate_core::census::Census;
 use tidegate_core::config::Boot;
 use tidegate_core::effect::{Effect, Effects, HaltReason};
 use tidegate_core::event::Event;
@@ -72,6 +73,10 @@ impl Machine for Ping {
 
     fn mentions(&self, _job: JobId) -> usize {
         0
+    }
+
+    fn census(&self) -> Census {
+        Census::default()
     }
 
     fn connections(nodes: &[HostInfo]) -> Vec<(usize, usize)> {

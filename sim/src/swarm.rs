@@ -55,6 +55,7 @@ pub fn draw(seed: u64) -> Plan {
             settle_ms: settle_ms(),
             at_least_ms: if keeps_short { HEALED_MS + 30_000 } else { 0 },
             until_dropped: false,
+            look_every_ms: 0,
         },
         cluster,
         network: network(dice),
@@ -182,6 +183,7 @@ fn job(dice: Dice, job: u64, cluster: &ClusterPlan) -> JobPlan {
     let followers = dice.percent("follower", job, 20).then(|| FollowerPlan {
         when: When::AtMs(submitted + dice.range("follow after", job, 0, 8_000)),
         gates: (1..=cluster.gates).rev().map(|n| format!("g{n}")).collect(),
+        after_kept: None,
     });
     JobPlan {
         when: When::AtMs(submitted),
@@ -202,6 +204,7 @@ fn job(dice: Dice, job: u64, cluster: &ClusterPlan) -> JobPlan {
         retries: dice.range("retries", job, 0, 10) as u16,
         workflow_retries: dice.range("workflow retries", job, 0, 3) as u16,
         cancel,
+        asks: Vec::new(),
         followers: followers.into_iter().collect(),
         workflows: (0..dice.one_of("workflows", job, &[1, 1, 2, 3]))
             .map(|ix| workflow(dice, job, ix))

@@ -74,6 +74,16 @@ impl Line {
         self.until = now + self.call_timeout;
     }
 
+    /// Whether this is the call under way.
+    pub(super) fn is(&self, call: CallId) -> bool {
+        self.under_way == Some(call)
+    }
+
+    /// From now on its calls are given up after this long.
+    pub(super) fn answer_within(&mut self, timeout: Duration) {
+        self.call_timeout = timeout;
+    }
+
     fn fail(&mut self, until: Instant, gate: usize) {
         self.under_way = None;
         self.is_stream = false;

@@ -10,6 +10,8 @@
 //! | `Cancel` | records a cancel as soon as the job is known |
 //! | `Wake` | deadlines: an unanswered call, a silent stream, a pause that is over |
 //!
+//! Once it has the result it says so to the gate, by asking for what follows the final event; then it is done.
+//!
 //! A kept event is told once and in order, whichever gates it came from. The simulator's clients and the command line
 //! are both this machine; it never opens a connection and never reads a clock.
 
@@ -29,6 +31,9 @@ use crate::rng::NodeRng;
 use crate::time::{Duration, Instant, Now};
 
 use calls::{Attempt, Calls};
+
+/// How long a client with the result tries to tell a gate so, and how long it waits for an answer to one try.
+const ACKNOWLEDGE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(2));
 
 /// What a client works with.
 #[derive(Clone, Debug)]
@@ -173,6 +178,8 @@ pub enum Notice {
 pub enum Done {
     /// The job has its final result.
     Final(Box<JobResult>),
+    /// The job had ended with the event after which it was followed.
+    Known,
     /// A gate refused for good.
     Refused(Fault),
     /// No gate answered for the whole patience.
@@ -192,6 +199,8 @@ pub struct Client {
     job: Option<JobId>,
     cursor: Option<EventPos>,
     cancel: Option<Cancel>,
+    /// It has the result, and tells a gate so, but not beyond this instant.
+    result: Option<(Box<JobResult>, Instant)>,
     done: bool,
 }
 
@@ -213,7 +222,7 @@ impl Client {
             Goal::Follow { job, after } => (Some(*job), *after),
         };
         let calls = Calls::new(&config, NodeRng::new(config.seed, 0));
-        Self { config, calls, job, cursor, cancel: None, done: false }
+        Self { config, calls, job, cursor, cancel: None, result: None, done: false }
     }
 
     /// The job, once it is known.
@@ -228,7 +237,11 @@ impl Client {
 
     /// The earliest deadline.
     pub fn wake_at(&self) -> Option<Instant> {
-        if self.done { None } else { self.calls.wake_at() }
+        if self.done {
+            return None;
+        }
+        let last = self.result.as_ref().map(|(_, last)| *last);
+        [self.calls.wake_at(), last].into_iter().flatten().min()
     }
 
     /// One step.
@@ -237,6 +250,9 @@ impl Client {
             return;
         }
         let now = now.mono;
+        if self.result.is_some() {
+            return self.acknowledge(now, input, out);
+        }
         match input {
             Input::Start => self.calls.start(now),
             Input::Wake => {}
@@ -272,7 +288,7 @@ impl Client {
             }
         };
         self.calls.main.begin(now, main, &mut self.calls.next, out);
-        if let (Some(job), Some(cancel)) = (self.job, &self.cancel)
+        if let (Some(job), Some(cancel), None) = (self.job, &self.cancel, &self.result)
             && !cancel.recorded
         {
             let request = Request::Cancel { job, reason: cancel.reason.clone() };
@@ -292,6 +308,7 @@ impl Client {
                 }));
             }
             (Attempt::Main, Answer::Stream) => self.calls.main.stream_open(now),
+            (Attempt::Main, Answer::NothingFollows) => self.finish(Done::Known, out),
             (Attempt::Side, Answer::CancelRecorded { .. }) => self.cancel_recorded(out),
             // The job has ended by itself; its end comes as an event.
             (Attempt::Side, Answer::Fault(fault)) if matches!(fault.code, FaultCode::AlreadyTerminal(_)) => {
@@ -325,13 +342,42 @@ impl Client {
         if !matches!(event.kind, ClientEventKind::Gap { .. }) {
             self.cursor = Some(event.pos);
         }
-        let result = match &event.kind {
-            ClientEventKind::Final(result) => Some(result.clone()),
-            _ => None,
-        };
+        if let ClientEventKind::Final(result) = &event.kind {
+            self.result = Some((result.clone(), now + ACKNOWLEDGE.0));
+            self.calls.hang_up(out);
+            self.calls.main.over();
+            self.calls.main.answer_within(ACKNOWLEDGE.1);
+        }
         out.push(Output::Tell(event));
-        if let Some(result) = result {
-            self.finish(Done::Final(result), out);
+    }
+
+    /// Tells a gate that the result is here. Where that fails the gates keep it longer; no reason to keep the user
+    /// waiting for long.
+    fn acknowledge(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
+        let known = match input {
+            Input::Answered { call, answer } if self.calls.main.is(call) => match *answer {
+                Answer::Fault(fault) if fault.is_retryable() => {
+                    self.calls.refused(now, Attempt::Main, &fault);
+                    false
+                }
+                _ => {
+                    self.calls.main.over();
+                    true
+                }
+            },
+            Input::Lost { call, .. } => {
+                self.calls.lost(now, call);
+                false
+            }
+            _ => false,
+        };
+        if known || self.result.as_ref().is_some_and(|(_, last)| now >= *last) {
+            if let Some((result, _)) = self.result.take() {
+                self.finish(Done::Final(result), out);
+            }
+        } else {
+            self.calls.expire(now, out);
+            self.go_on(now, out);
         }
     }
 

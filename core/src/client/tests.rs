@@ -112,12 +112,52 @@ fn a_job_from_submission_to_its_result() {
         vec![Output::Tell(news)]
     );
     let end = event(2, 1, 0, ClientEventKind::Final(result()));
+    let after_the_end = Request::Events { job: JOB, after: Some(end.pos), credit: Client::CREDIT };
+    let acknowledge = stream.next();
     assert_eq!(
         step(&mut client, 40, Input::Pushed { call: stream, event: end.clone() }),
-        vec![Output::Tell(end), Output::Hangup { call: stream }, Output::Done(Done::Final(result()))]
+        vec![
+            Output::Hangup { call: stream },
+            Output::Tell(end.clone()),
+            Output::Call { gate: 0, call: acknowledge, request: Box::new(after_the_end.clone()) }
+        ]
     );
+    let out = step(
+        &mut client,
+        50,
+        Input::Answered { call: acknowledge, answer: Box::new(Answer::NothingFollows) },
+    );
+    assert_eq!(out, vec![Output::Done(Done::Final(result()))]);
     assert_eq!(client.wake_at(), None);
-    assert_eq!(step(&mut client, 50, Input::Wake), vec![], "nothing follows the end");
+    assert_eq!(step(&mut client, 60, Input::Wake), vec![], "nothing follows the end");
+}
+
+#[test]
+fn an_acknowledgement_is_tried_elsewhere_and_does_not_keep_the_user_waiting() {
+    let end = || event(2, 1, 0, ClientEventKind::Final(result()));
+    let mut client = client();
+    let stream = following(&mut client);
+    let (_, first, _) = call_of(&step(&mut client, 40, Input::Pushed { call: stream, event: end() }));
+    assert_eq!(step(&mut client, 50, Input::Lost { call: stream, why: "late".to_string() }), vec![]);
+    assert_eq!(step(&mut client, 60, Input::Lost { call: first, why: "reset".to_string() }), vec![]);
+    let (gate, second, _) = call_of(&step(&mut client, 600, Input::Wake));
+    assert_eq!(gate, 1);
+    assert_eq!(step(&mut client, 2_600, Input::Wake), vec![Output::Hangup { call: second }]);
+    let (gate, third, _) = call_of(&step(&mut client, 4_000, Input::Wake));
+    assert_eq!(gate, 2);
+    assert!(client.wake_at().is_some_and(|at_last| at_last <= at(5_040).mono));
+    let out = step(&mut client, 5_040, Input::Wake);
+    assert_eq!(out, vec![Output::Hangup { call: third }, Output::Done(Done::Final(result()))]);
+}
+
+#[test]
+fn who_asks_for_what_follows_the_end_is_told_that_nothing_does() {
+    let after = Some(EventPos { kept: 2, ..EventPos::default() });
+    let goal = Goal::Follow { job: JOB, after };
+    let mut client = Client::new(ClientConfig::new(vec![None], goal, [1; 32]));
+    let (_, call, _) = call_of(&step(&mut client, 0, Input::Start));
+    let out = step(&mut client, 5, Input::Answered { call, answer: Box::new(Answer::NothingFollows) });
+    assert_eq!(out.last(), Some(&Output::Done(Done::Known)));
 }
 
 #[test]

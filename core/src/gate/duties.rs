@@ -24,6 +24,8 @@ use crate::wire::Message;
 
 /// Volatile parts of a job are kept for its readers this long after its end (`nodes-and-protocol` 4.1).
 const LINGER: Duration = Duration::from_secs(60);
+/// How often an ended job whose result nobody acknowledged asks whether its place is needed.
+const CROWD_LOOK: Duration = Duration::from_secs(60);
 
 /// What a gate knows, for the duties of one record.
 pub(super) struct Context<'a> {
@@ -35,6 +37,8 @@ pub(super) struct Context<'a> {
     pub regions: &'a Regions,
     /// Whether this gate's lease holds: whether it may act as an owner.
     pub active: bool,
+    /// Whether this record's place may soon be needed: see [`GateState::is_crowded`].
+    pub crowded: bool,
 }
 
 /// What duties ask of the gate.
@@ -250,18 +254,24 @@ impl GateJob {
         } else {
             plan.look_at(ended + LINGER);
         }
-        let keep = match (self.row.delivered, self.row.status) {
-            (false, _) => timing.retain_undelivered,
-            (true, JobStatus::Completed) => timing.retain_completed,
-            (true, _) => timing.retain_other,
+        let plain = match self.row.status {
+            JobStatus::Completed => timing.retain_completed,
+            _ => timing.retain_other,
         };
         let owed = self.row.targets.iter().any(Target::is_owed_a_stop);
-        let keep = if owed { keep.max(timing.retain_other) } else { keep };
-        if now >= ended + keep {
+        let plain = ended + if owed { plain.max(timing.retain_other) } else { plain };
+        let (until, look) = match (self.row.delivered, context.crowded) {
+            (true, _) | (false, true) => (plain, plain),
+            (false, false) => {
+                let last = plain.max(ended + timing.retain_undelivered);
+                (last, last.min(plain.max(now + CROWD_LOOK)))
+            }
+        };
+        if now >= until {
             let command = GateCommand::JobReaped { by: self.by(job, now), keep: context.limits.tombstones };
             plan.decide(Topic::Reap, command);
         } else {
-            plan.look_at(ended + keep);
+            plan.look_at(look);
         }
     }
 }

@@ -361,8 +361,6 @@ pub struct Live {
     pub testified: Option<JobStatus>,
     /// Requests under way, by target.
     pub couriers: BTreeMap<DcId, Courier>,
-    /// A reader got the final event, and the log does not know it yet.
-    pub delivered: bool,
     /// Newest progress, by target.
     pub progress: BTreeMap<DcId, DcSlot>,
     /// Whether progress changed since the last push.

@@ -6,6 +6,7 @@
 //!
 //! | event | what happens | file |
 //! |---|---|---|
+//! | `Api`, `ApiWritable`, `ApiClosed` | a call begins, its reader takes more, it is gone | `calls` |
 //! | `Api` submit, cancel | proposed; answered when applied | `submit` |
 //! | `Api` reads, streams | answered from the replica | `views`, `streams` |
 //! | `DcHeartbeat` | figures of a datacenter | `regions` |
@@ -19,6 +20,8 @@
 //! It never executes or reads a workflow's payload, never decides without its lease, and never acknowledges a result
 //! that the log does not have.
 
+mod apply;
+mod calls;
 mod command;
 mod dispatch;
 mod duties;
@@ -35,7 +38,6 @@ mod tests;
 mod verdict;
 mod views;
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -43,11 +45,11 @@ pub use command::{Accept, ByOwner, DcAt, GateCommand};
 pub use job::{DcEnd, GateJob, JobRow, Kept, Origin, Stop, Target, TargetState, Tombstone};
 pub use state::{GateState, RowName};
 
-use crate::api::{Answer, Identity, Request};
+use crate::census::Census;
 use crate::config::Boot;
 use crate::effect::{Effect, Effects, HaltReason};
 use crate::event::Event;
-use crate::fault::{Fault, FaultCode};
+use crate::fault::Fault;
 use crate::id::{CallId, DcId, GateEpoch, JobId, NodeId, Role};
 use crate::ledger::{Applied, Ledger};
 use crate::link::Links;
@@ -204,6 +206,27 @@ impl Gate {
             + self.calls.values().filter(|waiting| waiting.job() == job).count()
             + self.streams.values().filter(|of| **of == job).count()
             + self.proposals.values().filter(proposed).count()
+    }
+
+    /// How much this gate holds.
+    pub fn census(&self) -> Census {
+        let state = self.ledger.state();
+        let most = |held: fn(&GateJob) -> usize| state.jobs.values().map(held).max().unwrap_or(0);
+        Census {
+            jobs: state.jobs.len(),
+            tombstones: state.tombstones.len(),
+            live_jobs: state.jobs.values().filter(|record| !record.row.status.is_final()).count(),
+            windows: most(|record| record.live.windows.len()),
+            volatile: most(|record| record.live.ring.len()),
+            callers: self.calls.len() + self.streams.len(),
+            proposals: self.proposals.len(),
+            timers: self
+                .wheel
+                .keys()
+                .filter(|timer| matches!(timer, Timer::Duty(_) | Timer::Push(_)))
+                .count(),
+            leases: self.ledger.holders().count(),
+        }
     }
 
     fn me(&self) -> NodeId {
@@ -474,6 +497,9 @@ impl Gate {
         if record.row.owner == self.me() && self.ledger.lease_holds(now) {
             self.forget(now, job, record, out);
         }
+        if !record.row.delivered {
+            out.push(Effect::Observe(Observation::ResultUnread(job)));
+        }
         out.push(Effect::Observe(Observation::JobDropped(job)));
     }
 
@@ -495,6 +521,9 @@ impl Gate {
     fn run_duties(&mut self, now: Now, out: &mut Effects) {
         let active = self.ledger.lease_holds(now);
         for job in core::mem::take(&mut self.touched) {
+            let (state, limits) = (self.ledger.state(), &self.boot.config.limits);
+            let Some(record) = state.jobs.get(&job) else { continue };
+            let crowded = record.row.status.is_final() && state.is_crowded(&record.origin.tenant, limits);
             let context = Context {
                 now,
                 me: self.boot.config.node,
@@ -503,13 +532,11 @@ impl Gate {
                 links: &self.links,
                 regions: &self.regions,
                 active,
+                crowded,
             };
             let Some(record) = self.ledger.state_mut().jobs.get_mut(&job) else { continue };
-            let mut plan = record.duties(job, &context, out);
+            let plan = record.duties(job, &context, out);
             let ended = record.pump(job, out);
-            if record.live.delivered && !record.row.delivered {
-                plan.decide(Topic::Delivered, GateCommand::ResultDelivered { job });
-            }
             for call in ended {
                 self.streams.remove(&call);
             }
@@ -522,79 +549,6 @@ impl Gate {
             for news in plan.commands {
                 self.propose_for(now, job, Some(news), out);
             }
-        }
-    }
-
-    /// A client's call.
-    fn serve(&mut self, now: Now, call: CallId, identity: Identity, request: Request, out: &mut Effects) {
-        if self.calls.contains_key(&call) || self.streams.contains_key(&call) {
-            out.push(Effect::Observe(Observation::Ignored(Stale::Duplicate)));
-            return;
-        }
-        let beyond = self.beyond_me(&request);
-        let waits = beyond.is_some() || matches!(request, Request::Submit { .. } | Request::Cancel { .. });
-        if waits && self.calls.len() >= self.call_bound() {
-            let full = Fault::new(FaultCode::Overloaded, "too many calls wait for the log");
-            return self.answer(call, Err(full), out);
-        }
-        match beyond {
-            Some(job) => self.ask_the_log(now, call, job, identity, Box::new(request), out),
-            None => self.serve_now(now, call, identity, request, out),
-        }
-    }
-
-    /// A client's call, by what the log says now.
-    fn serve_now(&mut self, now: Now, call: CallId, identity: Identity, request: Request, out: &mut Effects) {
-        let answer = match request {
-            Request::Submit { key, spec } => self.submit(now, call, identity, key, spec, out),
-            Request::Cancel { job, reason } => self.cancel(now, call, &identity, job, reason, out),
-            Request::Status { job } => Some(self.status(now, &identity, job)),
-            Request::List { after, limit } => Some(Ok(self.list(now, &identity, after, limit))),
-            Request::Result { job } => Some(self.result(now, &identity, job, out)),
-            Request::Events { job, after, credit } => Some(self.events(call, &identity, job, after, credit)),
-            Request::Datacenters => Some(Ok(Answer::Datacenters(self.regions.views(now.mono, &self.links)))),
-            Request::Members => Some(Ok(self.members(now))),
-        };
-        if let Some(answer) = answer {
-            self.answer(call, answer, out);
-        }
-    }
-
-    fn call_bound(&self) -> usize {
-        self.boot.config.limits.calls as usize
-    }
-
-    /// The one answer to a call.
-    fn answer(&self, call: CallId, answer: Result<Answer, Fault>, out: &mut Effects) {
-        let answer = answer.unwrap_or_else(|fault| {
-            out.push(Effect::Observe(Observation::Refused(fault.code)));
-            Answer::Fault(fault)
-        });
-        out.push(Effect::Answer { call, answer: Box::new(answer) });
-    }
-
-    /// A reader takes more.
-    fn writable(&mut self, call: CallId, credit: u32, out: &mut Effects) {
-        let job = self.streams.get(&call).copied();
-        let record = job.and_then(|job| self.ledger.state_mut().jobs.get_mut(&job));
-        match record.and_then(|record| record.live.streams.get_mut(&call)) {
-            Some(stream) => {
-                stream.credit = stream.credit.saturating_add(credit);
-                self.touched.extend(job);
-            }
-            // The stream ended while the word was under way.
-            None => out.push(Effect::Observe(Observation::Ignored(Stale::Unknown))),
-        }
-    }
-
-    /// A caller is gone. Its proposal goes on: a repeat with the same key finds what it became.
-    fn closed(&mut self, call: CallId) {
-        self.wheel.disarm(Timer::Call(call));
-        self.calls.remove(&call);
-        if let Some(job) = self.streams.remove(&call)
-            && let Some(record) = self.ledger.state_mut().jobs.get_mut(&job)
-        {
-            record.live.streams.remove(&call);
         }
     }
 }

@@ -11,6 +11,7 @@ use minicbor::{Decode, Encode};
 use super::command::GateCommand;
 use super::job::{GateJob, JobRow, Kept, Origin, PartRow, Tombstone};
 use crate::bytes::Bytes;
+use crate::config::Limits;
 use crate::id::{DcId, JobId, NodeId, Tenant, WorkflowIx};
 use crate::ledger::{BadRow, Changes, Entry, State};
 
@@ -58,6 +59,13 @@ impl GateState {
         }
         self.unindex_owner(job, record.row.owner);
         Some(record)
+    }
+
+    /// Whether the places of ended jobs may soon be needed: three quarters of all, or of the tenant's, are taken.
+    pub(super) fn is_crowded(&self, tenant: &Tenant, limits: &Limits) -> bool {
+        let own = self.per_tenant.get(tenant).map_or(0, |count| u64::from(*count));
+        let nearly = |count: u64, bound: u32| count * 4 >= u64::from(bound) * 3;
+        nearly(self.jobs.len() as u64, limits.jobs) || nearly(own, limits.jobs_per_tenant)
     }
 
     fn unindex_owner(&mut self, job: JobId, owner: NodeId) {

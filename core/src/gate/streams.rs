@@ -113,8 +113,6 @@ impl GateJob {
             let Some(event) = self.next_event(job, &mut stream) else { break stream.ending };
             stream.credit -= 1;
             stream.cursor = event.pos;
-            // The client has the result with this; it need not ask for it again.
-            self.live.delivered |= matches!(event.kind, ClientEventKind::Final(_));
             out.push(Effect::Push { call, event: Some(Box::new(event)) });
         };
         if over {

@@ -61,24 +61,13 @@ impl Gate {
         Answer::Jobs { jobs, next }
     }
 
-    pub(super) fn result(
-        &mut self,
-        now: Now,
-        identity: &Identity,
-        job: JobId,
-        out: &mut Effects,
-    ) -> Result<Answer, Fault> {
+    pub(super) fn result(&self, identity: &Identity, job: JobId) -> Result<Answer, Fault> {
         let record = self.visible(identity, job)?;
         if !record.row.status.is_final() {
             let why = format!("the job is {}; follow its events", record.row.status.as_str());
             return Err(Fault::new(FaultCode::NotReady, why));
         }
-        let result = verdict::result(job, record);
-        if !record.row.delivered {
-            let command = super::command::GateCommand::ResultDelivered { job };
-            self.propose_for(now, job, Some((Topic::Delivered, command)), out);
-        }
-        Ok(Answer::Result(alloc::boxed::Box::new(result)))
+        Ok(Answer::Result(alloc::boxed::Box::new(verdict::result(job, record))))
     }
 
     /// Opens a stream of a job's events. The owner serves a job that runs, every gate one that has ended.
@@ -99,6 +88,9 @@ impl Gate {
         if cursor.kept > record.newest_kept() {
             return Err(Fault::new(FaultCode::Invalid, "the job has no such event yet"));
         }
+        if row.status.is_final() && cursor.kept == record.newest_kept() {
+            return Ok(Answer::NothingFollows);
+        }
         let bound = usize::from(self.boot.config.limits.streams_per_job);
         if record.live.streams.len() >= bound {
             return Err(Fault::new(FaultCode::Overloaded, format!("{bound} streams of this job are open")));
@@ -112,6 +104,15 @@ impl Gate {
             record.live.streams.insert(call, stream);
         }
         Ok(Answer::Stream)
+    }
+
+    /// A caller asked for what follows the final event. What was sent may never arrive, so nothing else proves that the
+    /// result was read.
+    pub(super) fn result_read(&mut self, now: Now, job: JobId, out: &mut Effects) {
+        if self.ledger.state().jobs.get(&job).is_some_and(|record| !record.row.delivered) {
+            let command = super::command::GateCommand::ResultDelivered { job };
+            self.propose_for(now, job, Some((Topic::Delivered, command)), out);
+        }
     }
 
     pub(super) fn members(&self, now: Now) -> Answer {

@@ -46,6 +46,7 @@ use self::owners::Draining;
 use self::state::ManagerState;
 use self::workers::Pool;
 use crate::api::Answer;
+use crate::census::Census;
 use crate::config::{Boot, NodeConfig};
 use crate::effect::{Effect, Effects, HaltReason};
 use crate::event::Event;
@@ -176,7 +177,9 @@ impl Manager {
             return;
         }
         self.expire(now, out);
-        self.handle(now, event, out);
+        if !self.halted {
+            self.handle(now, event, out);
+        }
         if !self.halted {
             self.settle(now, out);
         }
@@ -187,6 +190,9 @@ impl Manager {
 
     /// The earliest deadline.
     pub fn wake_at(&self) -> Option<Instant> {
+        if self.halted {
+            return None;
+        }
         let lease = self.ledger.lease_ends_at().filter(|_| self.active);
         [self.wheel.next(), self.ledger.wake_at(), self.swim.wake_at(), self.links.wake_at(), lease]
             .into_iter()
@@ -206,6 +212,19 @@ impl Manager {
             + asked.count()
     }
 
+    /// How much this manager holds.
+    pub fn census(&self) -> Census {
+        let state = self.ledger.state();
+        Census {
+            jobs: state.jobs.len(),
+            live_jobs: state.jobs.values().filter(|record| record.facts.ended.is_none()).count(),
+            proposals: self.asked.len(),
+            timers: self.wheel.keys().filter(|timer| matches!(timer, Timer::Job(_))).count(),
+            leases: self.ledger.holders().count(),
+            ..Census::default()
+        }
+    }
+
     /// Whether the manager may act as an owner.
     fn may_act(&self, now: Now) -> bool {
         self.ledger.lease_holds(now)
@@ -217,13 +236,15 @@ impl Manager {
         self.swim.wake(now, out);
         self.links.wake(now, out);
         self.look_at_lease(now, out);
-        while let Some((_, timer)) = self.wheel.pop_due(now.mono) {
+        while !self.halted
+            && let Some((_, timer)) = self.wheel.pop_due(now.mono)
+        {
             match timer {
                 Timer::Heartbeat => {
                     self.heartbeat_all(now, out);
                     self.reassign(now, out);
                     let (pool, swim) = (&mut self.pool, &self.swim);
-                    pool.forget_all_but(|node| swim.status(node).is_some());
+                    pool.forget_all_but(now, &self.config.timing, |node| swim.status(node).is_some());
                 }
                 Timer::Drain => self.go_on_draining(now, out),
                 Timer::Job(job) => {

@@ -4,6 +4,7 @@ mod frame;
 mod hello;
 mod kind;
 mod message;
+mod part;
 mod row;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -18,8 +19,9 @@ pub use frame::{
 };
 pub use hello::{ConnectionKind, Hello, HelloAck, dials, negotiate};
 pub use kind::{Class, Kind, may_connect, may_send};
-pub use message::{
-    AbortedWas, Capacity, DcLoad, DispatchAccepted, HeldShard, Message, Reconciled, ReserveShard, RunPhase,
+pub use message::Message;
+pub use part::{
+    AbortedWas, Capacity, DcLoad, DispatchAccepted, HeldShard, Reconciled, ReserveShard, RunPhase,
     ShardReport,
 };
 pub use row::{decode_row, encode_row};
@@ -34,7 +36,7 @@ pub const MINOR: u16 = 0;
 
 /// What is wrong with received bytes. Each is counted; none changes anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cbor(index_only)]
 pub enum Malformed {
     /// The length or the header is wrong.

@@ -3,7 +3,8 @@
 //! A message that passes holds no list, text or number outside its bound, so that no machine has to look again.
 //! Whether it is true, fresh or wanted is for the machines to judge.
 
-use super::message::{DcLoad, HeldShard, Message, ReserveShard, ShardReport};
+use super::message::Message;
+use super::part::{DcLoad, HeldShard, ReserveShard, ShardReport};
 use crate::fault::Fault;
 use crate::id::{DcId, RunId, ShardKey, WorkflowIx};
 use crate::jobs::{DcReport, JobSpec, Load, ShardRun, Totals, Window, WorkflowReport};

@@ -32,6 +32,7 @@ use self::drain::Drain;
 use self::job::{ShardPlace, WorkerJob};
 use self::managers::{Heartbeat, Manager};
 use crate::api::Answer;
+use crate::census::Census;
 use crate::config::{Boot, NodeConfig};
 use crate::effect::{Effect, Effects, HaltReason};
 use crate::event::Event;
@@ -168,6 +169,11 @@ impl Worker {
             Timer::Heartbeat | Timer::Isolation | Timer::Drain | Timer::Register(_) => false,
         });
         timers.count() + usize::from(self.jobs.contains_key(&job))
+    }
+
+    /// How much this worker holds.
+    pub fn census(&self) -> Census {
+        Census { jobs: self.jobs.len(), timers: self.timers.len(), ..Census::default() }
     }
 
     /// Cores without a reservation.

@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt as _;
 use tidegate_core::api::{Answer, ClientEvent, Request, Submitted};
 use tidegate_core::client::{Client, ClientConfig, Done, Goal, Input, Notice, Output};
 use tidegate_core::id::CallId;
-use tidegate_core::time::{Instant as CoreInstant, Now, WallTime};
+use tidegate_core::time::{Duration as Span, Instant as CoreInstant, Now, WallTime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -25,16 +25,18 @@ pub trait Audience {
     fn notice(&mut self, notice: &Notice, gates: &[Gate]);
 }
 
-/// Follows a job to its end. A message in `cancels` records a cancel, with its text as the reason.
+/// Follows a job to its end, or until no gate has answered for `patience`. A message in `cancels` records a cancel, with its text as the reason.
 pub async fn follow(
     gates: &[Gate],
     goal: Goal,
+    patience: Span,
     audience: &mut dyn Audience,
     cancels: &mut mpsc::UnboundedReceiver<String>,
 ) -> Result<Done, String> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| format!("no random numbers: {error}"))?;
-    let mut client = Client::new(ClientConfig::new(vec![None; gates.len()], goal, seed));
+    let config = ClientConfig { patience, ..ClientConfig::new(vec![None; gates.len()], goal, seed) };
+    let mut client = Client::new(config);
     let started = Instant::now();
     let (inbox, mut inputs) = mpsc::channel(INBOX);
     let mut calls = Tasks::default();
@@ -116,7 +118,8 @@ async fn perform(gate: &Gate, call: CallId, request: Request, inbox: &mpsc::Send
                 headers.insert("last-event-id", id);
             }
             match stream(gate, call, &format!("/v1/jobs/{job}/events"), headers, inbox).await {
-                Ok(why) => return Input::Lost { call, why },
+                Ok(StreamEnd::NothingFollows) => Ok(Answer::NothingFollows),
+                Ok(StreamEnd::Broke(why)) => return Input::Lost { call, why },
                 Err(error) => Err(error),
             }
         }
@@ -145,15 +148,26 @@ async fn submit(
     gate.json(Method::POST, "/v1/jobs", headers, body).await
 }
 
-/// Reads a stream to its end; the answer tells why it ended.
+/// How a stream ended.
+enum StreamEnd {
+    /// There was none: the caller has every event.
+    NothingFollows,
+    /// In the middle, or after the last event; and why.
+    Broke(String),
+}
+
+/// Reads a stream to its end.
 async fn stream(
     gate: &Gate,
     call: CallId,
     path: &str,
     headers: HeaderMap,
     inbox: &mpsc::Sender<Input>,
-) -> Result<String, CallError> {
+) -> Result<StreamEnd, CallError> {
     let answer = gate.send(Method::GET, path, headers, Vec::new()).await?;
+    if answer.status() == StatusCode::NO_CONTENT {
+        return Ok(StreamEnd::NothingFollows);
+    }
     if !answer.status().is_success() {
         let (status, body) = collect(answer).await?;
         return Err(refusal(status, &body));
@@ -163,12 +177,12 @@ async fn stream(
     let mut next = Input::Answered { call, answer: Box::new(Answer::Stream) };
     loop {
         if inbox.send(next).await.is_err() {
-            return Ok("the run is over".to_owned());
+            return Ok(StreamEnd::Broke("the run is over".to_owned()));
         }
         next = loop {
             match reader.next_event() {
                 Some(Ok(event)) => break Input::Pushed { call, event: Box::new(event) },
-                Some(Err(why)) => return Ok(why),
+                Some(Err(why)) => return Ok(StreamEnd::Broke(why)),
                 None => {}
             }
             match body.frame().await {
@@ -176,11 +190,11 @@ async fn stream(
                     if let Some(bytes) = frame.data_ref()
                         && let Err(why) = reader.push(bytes)
                     {
-                        return Ok(why);
+                        return Ok(StreamEnd::Broke(why));
                     }
                 }
-                Some(Err(error)) => return Ok(format!("{gate}: {error}")),
-                None => return Ok(format!("{gate}: the stream ended")),
+                Some(Err(error)) => return Ok(StreamEnd::Broke(format!("{gate}: {error}"))),
+                None => return Ok(StreamEnd::Broke(format!("{gate}: the stream ended"))),
             }
         };
     }

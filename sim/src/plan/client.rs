@@ -64,6 +64,9 @@ pub struct JobPlan {
     /// Cancelled by its client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<CancelPlan>,
+    /// What its client asks beside that, one call each.
+    #[serde(default, rename = "ask", skip_serializing_if = "Vec::is_empty")]
+    pub asks: Vec<AskPlan>,
     /// Others who follow its events.
     #[serde(default, rename = "follower", skip_serializing_if = "Vec::is_empty")]
     pub followers: Vec<FollowerPlan>,
@@ -114,6 +117,51 @@ pub struct FollowerPlan {
     pub when: When,
     /// The gates, in the order tried.
     pub gates: Vec<String>,
+    /// It has the kept events up to this one (`Last-Event-ID`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_kept: Option<u64>,
+}
+
+/// One call about a job: to this gate, once, whatever comes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskPlan {
+    /// When; what needs the job's id, not before the submission was answered.
+    pub when: When,
+    /// The gate.
+    pub gate: String,
+    /// What.
+    pub ask: Question,
+    /// How often, all at once.
+    #[serde(default = "AskPlan::once")]
+    pub times: u32,
+    /// About a job that nobody knows, instead of this one.
+    #[serde(default)]
+    pub unknown_job: bool,
+}
+
+/// What a client asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// How does the job stand?
+    Status,
+    /// What is its result?
+    Result,
+    /// End it.
+    Cancel,
+    /// Take it: the same specification with the same key.
+    Submit,
+    /// How do the datacenters stand, as the gate sees them?
+    Datacenters,
+    /// How do the gates stand, as the gate sees them?
+    Members,
+}
+
+impl AskPlan {
+    const fn once() -> u32 {
+        1
+    }
 }
 
 /// Who runs a workflow.
@@ -236,9 +284,9 @@ impl ClientPlan {
             return Err(BadPlan(format!("client {:?}: the cluster has no gates", self.name)));
         }
         for job in &self.jobs {
-            if let Some(gate) =
-                job.followers.iter().flat_map(|follower| &follower.gates).find(|gate| !known(gate))
-            {
+            let followed = job.followers.iter().flat_map(|follower| &follower.gates);
+            let asked = job.asks.iter().map(|ask| &ask.gate);
+            if let Some(gate) = followed.chain(asked).find(|gate| !known(gate)) {
                 return Err(BadPlan(format!("job {:?}: there is no gate {gate:?}", job.name)));
             }
             job.spec()?;
@@ -259,6 +307,14 @@ impl JobPlan {
     }
     const fn default_workflow_retries() -> u16 {
         3
+    }
+
+    /// Every moment that it waits for.
+    pub(super) fn whens(&self) -> impl Iterator<Item = &When> {
+        let cancel = self.cancel.iter().map(|cancel| &cancel.when);
+        let followers = self.followers.iter().map(|follower| &follower.when);
+        let asks = self.asks.iter().map(|ask| &ask.when);
+        [&self.when].into_iter().chain(cancel).chain(followers).chain(asks)
     }
 
     /// The idempotency key that its client uses.

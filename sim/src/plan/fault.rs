@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use tidegate_core::wire::Kind;
 
 use super::{BadPlan, ClusterPlan, Seen, Selector, When};
 
@@ -82,6 +83,8 @@ pub enum FaultKind {
     },
     /// The target's messages of some kind are touched.
     Messages(MessageRule),
+    /// A puppet says to the target what was said before: once more, late, altered, or in another's name.
+    Say(SayPlan),
 }
 
 /// Which way a cut goes, as the target sees it.
@@ -131,6 +134,54 @@ pub enum MessageAction {
     Corrupt,
 }
 
+/// What a puppet says: a message that was really sent in this run, altered or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SayPlan {
+    /// On whose connection it arrives: for the target, this node has said it.
+    pub from: Selector,
+    /// Its kind, as in `tidegate_core::wire::Kind`.
+    pub kind: String,
+    /// Who sent it first, to whomever; `from` where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<Selector>,
+    /// Only messages about this job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// Which of those, from 1; the newest where 0.
+    #[serde(default)]
+    pub nth: u32,
+    /// How often it is said.
+    #[serde(default = "SayPlan::once")]
+    pub times: u32,
+    /// What is altered in it.
+    #[serde(default)]
+    pub alter: Alter,
+}
+
+/// What a puppet alters in a message. A message without the part in question is not said at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Alter {
+    /// Its fence (gate or datacenter epoch).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fence: Option<u64>,
+    /// Its number in its sequence (progress, heartbeats).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// It speaks of a job that nobody knows.
+    pub unknown_job: bool,
+    /// It reports this many more requests, as done well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub more_ok: Option<u64>,
+}
+
+impl SayPlan {
+    const fn once() -> u32 {
+        1
+    }
+}
+
 impl MessageRule {
     const fn first() -> u32 {
         1
@@ -169,6 +220,7 @@ impl FaultKind {
                 MessageAction::RepeatMs(_) => "message_repeat",
                 MessageAction::Corrupt => "message_corrupt",
             },
+            Self::Say(_) => "say",
         }
     }
 
@@ -178,6 +230,7 @@ impl FaultKind {
             Self::Cut { from, .. } | Self::Reset { from } => from.iter().collect(),
             Self::Garbage { from } => vec![from],
             Self::Messages(rule) => rule.to.iter().collect(),
+            Self::Say(say) => say.of.iter().chain([&say.from]).collect(),
             _ => Vec::new(),
         }
     }
@@ -194,14 +247,39 @@ impl FaultPlan {
                 .check(cluster, jobs)
                 .map_err(|why| BadPlan(format!("fault {}: {why}", self.kind.name())))?;
         }
-        match self.kind {
-            FaultKind::LossPermille(permille) if permille > 1_000 => {
+        match &self.kind {
+            FaultKind::LossPermille(permille) if *permille > 1_000 => {
                 Err(BadPlan("fault loss: permille goes from 0 to 1000".into()))
             }
             FaultKind::MonoRatePpm(ppm) | FaultKind::WallDriftPpm(ppm) if ppm.abs() > 500_000 => {
                 Err(BadPlan("a clock runs at most 500000 ppm fast or slow".into()))
             }
+            FaultKind::Messages(MessageRule { kind: Some(kind), .. }) if kind != "Datagram" => {
+                check_kind(kind)
+            }
+            FaultKind::Say(say) => say.check(jobs),
             _ => Ok(()),
         }
     }
+}
+
+impl SayPlan {
+    fn check(&self, jobs: &BTreeSet<&str>) -> Result<(), BadPlan> {
+        check_kind(&self.kind)?;
+        match &self.job {
+            Some(job) if !jobs.contains(job.as_str()) => {
+                Err(BadPlan(format!("fault say: there is no job {job:?}")))
+            }
+            _ if self.times == 0 => Err(BadPlan("fault say: `times` is at least 1".into())),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_kind(kind: &str) -> Result<(), BadPlan> {
+    if Kind::ALL.iter().any(|known| known.as_str() == kind) {
+        return Ok(());
+    }
+    let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+    Err(BadPlan(format!("there is no message of kind {kind:?}; there are: {}", known.join(", "))))
 }

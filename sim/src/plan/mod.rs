@@ -8,13 +8,15 @@ mod client;
 mod cluster;
 mod fault;
 mod network;
+mod readable;
 mod select;
 
 pub use client::{
-    Behaviour, CancelPlan, ClientPlan, Ending, Executor, FollowerPlan, JobPlan, OnLoss, Place, WorkflowPlan,
+    AskPlan, Behaviour, CancelPlan, ClientPlan, Ending, Executor, FollowerPlan, JobPlan, OnLoss, Place,
+    Question, WorkflowPlan,
 };
 pub use cluster::{ClusterPlan, DatacenterPlan, DiskPlan, MAX_NODES, WorkerPlan};
-pub use fault::{Direction, FaultKind, FaultPlan, MessageAction, MessageRule};
+pub use fault::{Alter, Direction, FaultKind, FaultPlan, MessageAction, MessageRule, SayPlan};
 pub use network::{DatagramPlan, LinkPlan, NetworkPlan, PairPlan};
 pub use select::{BadSelector, Scalar, Seen, Selector, When};
 
@@ -54,11 +56,19 @@ pub struct RunPlan {
     pub at_least_ms: u64,
     /// Whether the run goes on until the nodes have dropped every record of a finished job.
     pub until_dropped: bool,
+    /// Expectations look at what every running node holds this often (`see = "Look"`); never where 0.
+    pub look_every_ms: u64,
 }
 
 impl Default for RunPlan {
     fn default() -> Self {
-        Self { faults_end_ms: 60_000, settle_ms: 240_000, at_least_ms: 0, until_dropped: false }
+        Self {
+            faults_end_ms: 60_000,
+            settle_ms: 240_000,
+            at_least_ms: 0,
+            until_dropped: false,
+            look_every_ms: 0,
+        }
     }
 }
 
@@ -78,6 +88,11 @@ impl Plan {
     /// The plan as a file.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a plan has only TOML shapes")
+    }
+
+    /// The plan as a person would write it: without what is so by default.
+    pub fn to_readable(&self) -> String {
+        readable::text(self)
     }
 
     /// A plan from a file.
@@ -109,7 +124,13 @@ impl Plan {
         for fault in &self.faults {
             fault.check(&self.cluster, &jobs)?;
         }
-        Ok(())
+        self.whens().try_for_each(When::check)
+    }
+
+    /// Everything that waits for a moment.
+    fn whens(&self) -> impl Iterator<Item = &When> {
+        let jobs = self.clients.iter().flat_map(|client| &client.jobs).flat_map(JobPlan::whens);
+        self.faults.iter().map(|fault| &fault.when).chain(jobs)
     }
 }
 
@@ -141,6 +162,12 @@ workflow = [
     { name = "load", needs = ["warm"], executor = "http", vus = 8, duration_ms = 5000 },
 ]
 cancel = { when = { seen = { name = "DcAccepted", fields = { job = "j1" }, after_ms = 200 } } }
+ask = [{ when = { at_ms = 9000 }, gate = "g2", ask = "status" }]
+
+[[fault]]
+when = { at_ms = 20000 }
+target = "g1"
+kind = { say = { from = "dc-a/m1", kind = "DcFinal", of = "dc-a/m2", job = "j1", times = 2, alter = { fence = 9 } } }
 
 [[fault]]
 when = { seen = { name = "RunStarted", by = "workers@dc-a", nth = 2, after_ms = 30 } }
@@ -163,7 +190,7 @@ kind = { messages = { kind = "DcFinalAck", count = 1, action = "drop" } }
     #[test]
     fn a_plan_survives_its_file() {
         let plan = Plan::from_toml(TEXT).unwrap();
-        assert_eq!(plan.faults.len(), 3);
+        assert_eq!(plan.faults.len(), 4);
         assert_eq!(plan.clients[0].jobs[0].spec().unwrap().workflows[1].needs.len(), 1);
         assert_eq!(Plan::from_toml(&plan.to_toml()).unwrap(), plan);
     }
@@ -177,6 +204,13 @@ kind = { messages = { kind = "DcFinalAck", count = 1, action = "drop" } }
             ("dc@dc-a", "dc@dc-b", "dc-b"),
             ("needs = [\"warm\"]", "needs = [\"cold\"]", "cold"),
             ("kind = \"crash\"", "kind = \"crush\"", "crush"),
+            ("kind = \"DcFinalAck\"", "kind = \"DcFinalAkk\"", "DcFinalAkk"),
+            ("from = \"dc-a/m1\"", "from = \"dc-a/m9\"", "m9"),
+            ("kind = \"DcFinal\"", "kind = \"Datagram\"", "Datagram"),
+            ("times = 2", "times = 0", "times"),
+            ("of = \"dc-a/m2\", job = \"j1\"", "of = \"dc-a/m2\", job = \"j9\"", "j9"),
+            ("gate = \"g2\"", "gate = \"g7\"", "g7"),
+            ("ask = \"status\"", "ask = \"weather\"", "weather"),
         ] {
             let why = Plan::from_toml(&TEXT.replace(good, bad)).expect_err(bad).0;
             assert!(why.contains(word), "{why}");

@@ -7,24 +7,27 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::sight::{self, Sight};
 use crate::plan::{Plan, Scalar, Selector};
 use crate::world::{Fact, Interest, Scene, Spectator};
 
 /// One expectation.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
     /// The name of what is seen: see `docs/scenarios.md`.
     pub see: String,
     /// Only by these nodes: whoever observes, sends, begins or is told.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Selector>,
     /// Only with these fields.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub with: BTreeMap<String, Wanted>,
+    /// Whatever is seen must also have these fields.
+    #[serde(default)]
+    pub always: BTreeMap<String, Wanted>,
     /// How often; at least once where absent.
     #[serde(default)]
     pub times: Times,
@@ -32,13 +35,13 @@ pub struct Expect {
     #[serde(default)]
     pub from_ms: u64,
     /// Only up to this instant.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<u64>,
     /// Only after the first sight of this.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Pattern>,
     /// With `after`: only within this much of it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within_ms: Option<u64>,
     /// It is the point of the case: without the case's faults it must not hold.
     #[serde(default)]
@@ -46,32 +49,32 @@ pub struct Expect {
 }
 
 /// What is seen.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pattern {
     /// See [`Expect::see`].
     pub see: String,
     /// See [`Expect::by`].
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Selector>,
     /// See [`Expect::with`].
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub with: BTreeMap<String, Wanted>,
 }
 
 /// What a field must be.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields, expecting = "write a value, or { at_least = n, at_most = n }")]
 pub enum Wanted {
     /// Exactly this.
     Is(Scalar),
     /// A number in this range, both ends included.
     Range {
         /// From.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         at_least: Option<i64>,
         /// To.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         at_most: Option<i64>,
     },
 }
@@ -89,8 +92,8 @@ impl Wanted {
 }
 
 /// How often something must be seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields, expecting = "write how often, or { at_least = n, at_most = n }")]
 pub enum Times {
     /// Exactly so often.
     Exactly(u64),
@@ -100,7 +103,7 @@ pub enum Times {
         #[serde(default)]
         at_least: u64,
         /// To; without an end where absent.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         at_most: Option<u64>,
     },
 }
@@ -170,13 +173,41 @@ impl Expect {
     }
 }
 
+impl Expect {
+    fn holds_always(&self, scene: &Scene, sight: &Sight<'_>) -> Result<(), String> {
+        if self.always.is_empty() {
+            return Ok(());
+        }
+        let fields = sight.fields(scene);
+        match self.always.iter().find(|(name, wanted)| !wanted.fits(fields.get(*name))) {
+            Some((name, _)) => {
+                let always = Pattern { see: self.see.clone(), by: None, with: self.always.clone() };
+                let have = fields.get(name).map_or_else(|| "nothing".to_string(), Scalar::to_string);
+                Err(format!("{} had {name} {have}, expected always {always}", self.pattern()))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 impl Pattern {
-    fn check(&self, plan: &Plan) -> Result<(), String> {
+    pub(super) fn check(&self, plan: &Plan) -> Result<(), String> {
         sight::check_name(&self.see)?;
+        if self.see == "Look" && plan.run.look_every_ms == 0 {
+            return Err("nobody looks; set `run.look_every_ms`".to_string());
+        }
         if let Some(selector) = &self.by {
             plan.check_selector(selector).map_err(|why| why.0)?;
         }
+        if let Some((field, _)) = self
+            .with
+            .iter()
+            .find(|(_, wanted)| matches!(wanted, Wanted::Range { at_least: None, at_most: None }))
+        {
+            return Err(format!("`{field}` is a range without ends; write at_least or at_most"));
+        }
         for (field, wanted) in &self.with {
+            sight::check_field(&self.see, field)?;
             if let (true, Wanted::Is(Scalar::Text(name))) = (field == "job", wanted) {
                 let known = plan.clients.iter().flat_map(|client| &client.jobs).any(|job| job.name == *name);
                 if !known {
@@ -187,7 +218,7 @@ impl Pattern {
         Ok(())
     }
 
-    fn fits(&self, scene: &Scene, sight: &Sight<'_>) -> bool {
+    pub(super) fn fits(&self, scene: &Scene, sight: &Sight<'_>) -> bool {
         if self.see != sight.name() {
             return false;
         }
@@ -213,9 +244,7 @@ impl fmt::Display for Pattern {
         for (at, (name, wanted)) in self.with.iter().enumerate() {
             let comma = if at == 0 { " with" } else { "," };
             match wanted {
-                Wanted::Is(Scalar::Text(text)) => write!(f, "{comma} {name} {text}")?,
-                Wanted::Is(Scalar::Number(number)) => write!(f, "{comma} {name} {number}")?,
-                Wanted::Is(Scalar::Bool(yes)) => write!(f, "{comma} {name} {yes}")?,
+                Wanted::Is(value) => write!(f, "{comma} {name} {value}")?,
                 Wanted::Range { at_least, at_most } => {
                     write!(f, "{comma} {name}")?;
                     at_least.map_or(Ok(()), |least| write!(f, " at least {least}"))?;
@@ -273,6 +302,7 @@ impl Spectator for Judge {
                 };
             if in_window && expect.pattern().fits(scene, &sight) {
                 seen.times += 1;
+                expect.holds_always(scene, &sight)?;
                 if expect.times.most().is_some_and(|most| seen.times > most) {
                     return Err(format!(
                         "{} was seen {} times, expected {}",

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::expect::{Expect, Judge};
-use super::{BadFile, Case};
+use super::same::Same;
+use super::{BadFile, Case, Repro};
 use crate::plan::{ClientPlan, ClusterPlan, FaultPlan, NetworkPlan, Plan, RunPlan};
 use crate::world::Spectator;
 
@@ -48,6 +49,8 @@ struct RawCase {
     fault: Option<Vec<FaultPlan>>,
     run: Option<RunPlan>,
     expect: Vec<Expect>,
+    #[serde(default)]
+    same: Vec<Same>,
 }
 
 /// One case of a scenario file.
@@ -65,6 +68,8 @@ pub struct Scenario {
     pub line: usize,
     plan: Plan,
     expects: Arc<[Expect]>,
+    /// Comparisons, with the plan of the other case.
+    same: Vec<(Arc<Same>, Arc<Plan>)>,
 }
 
 impl Case for Scenario {
@@ -78,7 +83,15 @@ impl Case for Scenario {
         Plan { seed, ..self.plan.clone() }
     }
     fn spectators(&self) -> Vec<Box<dyn Spectator>> {
-        vec![Box::new(Judge::new(Arc::clone(&self.expects)))]
+        self.repro(0).spectators()
+    }
+    fn repro(&self, seed: u64) -> Repro {
+        Repro {
+            plan: self.plan(seed),
+            expects: Arc::clone(&self.expects),
+            same: self.same.clone(),
+            found: None,
+        }
     }
 }
 
@@ -126,7 +139,19 @@ pub fn parse(file: &Path, text: &str) -> Result<Vec<Scenario>, BadFile> {
     let parsed: File = toml::from_str(text).map_err(|why| bad(file, why.to_string()))?;
     let mut cases: Vec<Scenario> = Vec::new();
     for raw in parsed.case {
-        let case = build(file, text, &parsed.base, raw)?;
+        let same = raw.same.clone();
+        let mut case = build(file, text, &parsed.base, raw)?;
+        for same in same {
+            let wrong = |why: String| at(file, case.line, &format!("case {:?}: same: {why}", case.id));
+            let Some(other) = cases.iter().find(|known| known.id == same.other) else {
+                return Err(wrong(format!("there is no case {:?} before it in this file", same.other)));
+            };
+            if same.fields.is_empty() {
+                return Err(wrong("`fields` is empty; name what is compared".to_string()));
+            }
+            same.pattern().check(&case.plan).map_err(wrong)?;
+            case.same.push((Arc::new(same), Arc::new(other.plan.clone())));
+        }
         if cases.iter().any(|known| known.id == case.id) {
             return Err(at(file, case.line, &format!("two cases are named {:?}", case.id)));
         }
@@ -176,5 +201,14 @@ fn build(file: &Path, text: &str, base: &Parts, raw: RawCase) -> Result<Scenario
         return Err(wrong(why.to_string()));
     }
     let (covers, why) = (raw.covers, raw.why);
-    Ok(Scenario { id, covers, why, file: file.to_path_buf(), line, plan, expects: raw.expect.into() })
+    Ok(Scenario {
+        id,
+        covers,
+        why,
+        file: file.to_path_buf(),
+        line,
+        plan,
+        expects: raw.expect.into(),
+        same: Vec::new(),
+    })
 }

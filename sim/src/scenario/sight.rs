@@ -3,20 +3,25 @@
 //! | name | by | fields |
 //! |---|---|---|
 //! | an observation's (`DcAccepted`) | who observes | the observation's |
-//! | `Message.` and its kind (`Message.DcFinal`), as it arrives | sender, receiver | `from`, `to` |
-//! | `Answer.` and its kind (`Answer.Fault`), as the client reads it | client, gate | `client`, `gate`, `question`, `code`, `job`, `repeated`, `first`, `status` |
-//! | `Event.` and its kind (`Event.Final`), as the client reads it | client, gate | `client`, `gate`, `job`, and the event's own |
+//! | `Message.` and its kind (`Message.DcFinal`), as it arrives | sender, receiver | `from`, `to`, and the message's own: see [`super::message`] |
+//! | `Call.` and its kind (`Call.Submit`), as the gate reads it | client, gate | `client`, `gate` |
+//! | `Answer.` and its kind (`Answer.Fault`), as the client reads it | client, gate | `client`, `gate`, `question`, and the answer's own: see [`super::answer`] |
+//! | `Event.` and its kind (`Event.Final`), as the client reads it | client, gate | `client`, `gate`, `job`, `kept`, and the event's own |
 //! | `Result`: a client has the result | client, gate | `job`, `status`, `requests`, `ok`, `err`, `dcs`, `missing`, `lost_attempts`, `uncovered_vu_ms`, `cancelled`, `killed` |
 //! | `Run.Began`, `Run.Over` | the worker | `job`, `workflow`, `dc`, `shard`, `attempt`, `outcome` |
 //! | `Process.Began`, `Process.Ended` | the node | `boot`, `end` |
 //! | `Fault` | whom it hit | `kind` |
+//! | `Look`: what a node holds, every `run.look_every_ms` | the node | as `tidegate_core::census::Census` |
 
 use std::collections::BTreeMap;
 
-use tidegate_core::api::{Answer, ClientEvent, ClientEventKind};
+use tidegate_core::api::{ClientEvent, ClientEventKind};
+use tidegate_core::census::Census;
 use tidegate_core::id::RunId;
 use tidegate_core::jobs::{JobResult, WorkflowReport};
+use tidegate_core::wire::Kind;
 
+use crate::known;
 use crate::plan::Scalar;
 use crate::world::{Fact, HostIx, Interest, Scene, fields as observation_fields, name_of};
 
@@ -26,40 +31,79 @@ pub struct Sight<'a> {
     name: String,
 }
 
-/// Every observation's name; a test compares it with the type.
-const GROUPS: &[&str] = &["Message", "Answer", "Event", "Run", "Process"];
+/// What a client asks, by the names of `tidegate_core::api::Request`.
+const CALLS: &[&str] = &["Submit", "Status", "List", "Cancel", "Result", "Events", "Datacenters", "Members"];
+/// What it is answered, by the names of `tidegate_core::api::Answer`.
+const ANSWERS: &[&str] = &[
+    "Submitted",
+    "Status",
+    "Jobs",
+    "CancelRecorded",
+    "Result",
+    "Stream",
+    "NothingFollows",
+    "Datacenters",
+    "Members",
+    "Fault",
+];
+/// What it is pushed, by the names of `tidegate_core::api::ClientEventKind`.
+const EVENTS: &[&str] = &[
+    "Accepted",
+    "Status",
+    "WorkflowResult",
+    "Owner",
+    "DcOwner",
+    "CancelDone",
+    "Final",
+    "Progress",
+    "StatsWindow",
+    "Gap",
+];
 
 /// Which facts bear this name.
 pub fn interest(name: &str) -> Interest {
     match name.split_once('.').map_or(name, |(group, _)| group) {
         "Message" => Interest::MESSAGES,
-        "Answer" => Interest::CALLS,
+        "Call" | "Answer" => Interest::CALLS,
         "Event" => Interest::PUSHES,
         "Result" => Interest::RESULTS,
         "Run" => Interest::RUNS,
         "Process" => Interest::PROCESSES,
         "Fault" => Interest::FAULTS,
+        "Look" => Interest::LOOKS,
         _ => Interest::OBSERVATIONS,
     }
 }
 
 /// Whether a fact can bear this name.
 pub fn check_name(name: &str) -> Result<(), String> {
-    let word = |text: &str| {
-        text.starts_with(|c: char| c.is_ascii_uppercase()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
-    };
-    let ok = match name.split_once('.') {
-        Some((group, kind)) => GROUPS.contains(&group) && word(kind),
-        None => word(name) && !GROUPS.contains(&name),
-    };
-    if ok {
-        Ok(())
-    } else {
-        Err(format!(
-            "{name:?} names no fact: write an observation (JobFinal), Message.KIND, Answer.KIND, Event.KIND, Run.Began, \
-             Run.Over, Process.Began, Process.Ended, Result or Fault"
-        ))
+    match name.split_once('.') {
+        Some(("Message", kind)) => {
+            let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+            known::check("message", kind, &kinds)
+        }
+        Some(("Call", kind)) => known::check("call", kind, CALLS),
+        Some(("Answer", kind)) => known::check("answer", kind, ANSWERS),
+        Some(("Event", kind)) => known::check("event", kind, EVENTS),
+        Some(("Run", kind)) => known::check("Run", kind, &["Began", "Over"]),
+        Some(("Process", kind)) => known::check("Process", kind, &["Began", "Ended"]),
+        None if ["Result", "Fault", "Look"].contains(&name) => Ok(()),
+        None if name.starts_with(|c: char| c.is_ascii_uppercase()) => {
+            known::check("observation", name, known::observations().names)
+        }
+        _ => Err(format!(
+            "{name:?} names no fact: write an observation (JobFinal), Message.KIND, Call.KIND, Answer.KIND, Event.KIND, \
+             Run.Began, Run.Over, Process.Began, Process.Ended, Result, Fault or Look"
+        )),
     }
+}
+
+/// Whether a fact of this name can have this field. Only of observations is that known beforehand.
+pub fn check_field(name: &str, field: &str) -> Result<(), String> {
+    if interest(name) != Interest::OBSERVATIONS {
+        return Ok(());
+    }
+    known::check("field", field, &known::observations().fields)
 }
 
 impl<'a> Sight<'a> {
@@ -68,6 +112,8 @@ impl<'a> Sight<'a> {
         let name = match fact {
             Fact::Observed { observation, .. } => name_of(observation).as_str().to_string(),
             Fact::Arrived { message, .. } => format!("Message.{}", name_of(message).as_str()),
+            Fact::Called { request, .. } => format!("Call.{}", name_of(request).as_str()),
+            Fact::Looked { .. } => "Look".to_string(),
             Fact::Answered { answer, .. } => format!("Answer.{}", name_of(answer).as_str()),
             Fact::Pushed { event, .. } => format!("Event.{}", name_of(&event.kind).as_str()),
             Fact::ResultRead { .. } => "Result".to_string(),
@@ -90,7 +136,8 @@ impl<'a> Sight<'a> {
     pub fn hosts(&self) -> impl Iterator<Item = HostIx> {
         let (first, second) = match self.fact {
             Fact::Arrived { from, to, .. } => (*from, Some(*to)),
-            Fact::Answered { client, gate, .. }
+            Fact::Called { client, gate, .. }
+            | Fact::Answered { client, gate, .. }
             | Fact::Pushed { client, gate, .. }
             | Fact::ResultRead { client, gate, .. } => (*client, Some(*gate)),
             Fact::Observed { host, .. }
@@ -98,7 +145,8 @@ impl<'a> Sight<'a> {
             | Fact::RunOver { host, .. }
             | Fact::Began { host, .. }
             | Fact::Ended { host, .. }
-            | Fact::Fault { host, .. } => (*host, None),
+            | Fact::Fault { host, .. }
+            | Fact::Looked { host, .. } => (*host, None),
             _ => return None.into_iter().chain(None),
         };
         Some(first).into_iter().chain(second)
@@ -109,10 +157,13 @@ impl<'a> Sight<'a> {
         let mut out = Fields(BTreeMap::new());
         match self.fact {
             Fact::Observed { observation, .. } => return observation_fields(scene, observation),
-            Fact::Arrived { from, to, .. } => {
+            Fact::Arrived { from, to, message } => {
                 out.text("from", scene.name(*from));
                 out.text("to", scene.name(*to));
+                out.message(scene, message);
             }
+            Fact::Called { client, gate, .. } => out.pair(scene, *client, *gate),
+            Fact::Looked { holds, .. } => out.census(holds),
             Fact::Answered { client, gate, request, answer } => {
                 out.pair(scene, *client, *gate);
                 out.text("question", name_of(request).as_str());
@@ -143,23 +194,46 @@ impl<'a> Sight<'a> {
     }
 }
 
-struct Fields(BTreeMap<String, Scalar>);
+/// Fields by name, as they are collected.
+pub(super) struct Fields(pub(super) BTreeMap<String, Scalar>);
 
 impl Fields {
-    fn text(&mut self, name: &str, text: &str) {
+    pub(super) fn text(&mut self, name: &str, text: &str) {
         self.0.insert(name.to_string(), Scalar::Text(text.to_string()));
     }
 
-    fn number(&mut self, name: &str, number: u64) {
+    pub(super) fn number(&mut self, name: &str, number: u64) {
         self.0.insert(name.to_string(), Scalar::Number(i64::try_from(number).unwrap_or(i64::MAX)));
     }
 
-    fn pair(&mut self, scene: &Scene, client: HostIx, gate: HostIx) {
+    pub(super) fn yes(&mut self, name: &str, yes: bool) {
+        self.0.insert(name.to_string(), Scalar::Bool(yes));
+    }
+
+    fn census(&mut self, holds: &Census) {
+        let Census { jobs, tombstones, live_jobs, windows, volatile, callers, proposals, timers, leases } =
+            *holds;
+        for (name, count) in [
+            ("jobs", jobs),
+            ("tombstones", tombstones),
+            ("live_jobs", live_jobs),
+            ("windows", windows),
+            ("volatile", volatile),
+            ("callers", callers),
+            ("proposals", proposals),
+            ("timers", timers),
+            ("leases", leases),
+        ] {
+            self.number(name, count as u64);
+        }
+    }
+
+    pub(super) fn pair(&mut self, scene: &Scene, client: HostIx, gate: HostIx) {
         self.text("client", scene.name(client));
         self.text("gate", scene.name(gate));
     }
 
-    fn run(&mut self, scene: &Scene, run: RunId) {
+    pub(super) fn run(&mut self, scene: &Scene, run: RunId) {
         self.text("job", &scene.job_name(run.shard.job));
         self.number("workflow", u64::from(run.shard.workflow.0));
         self.text("dc", run.shard.dc.as_str());
@@ -167,29 +241,9 @@ impl Fields {
         self.number("attempt", u64::from(run.attempt.0));
     }
 
-    fn answer(&mut self, scene: &Scene, answer: &Answer) {
-        match answer {
-            Answer::Submitted(submitted) => {
-                self.text("job", &scene.job_name(submitted.job));
-                self.text("owner", &scene.node_name(submitted.owner));
-                self.0.insert("repeated".to_string(), Scalar::Bool(submitted.repeated));
-            }
-            Answer::Status(view) => {
-                self.text("job", &scene.job_name(view.job));
-                self.text("status", &format!("{:?}", view.status));
-            }
-            Answer::CancelRecorded { job, first } => {
-                self.text("job", &scene.job_name(*job));
-                self.0.insert("first".to_string(), Scalar::Bool(*first));
-            }
-            Answer::Fault(fault) => self.text("code", name_of(&fault.code).as_str()),
-            Answer::Result(result) => self.result(scene, result),
-            _ => {}
-        }
-    }
-
     fn event(&mut self, scene: &Scene, event: &ClientEvent) {
         self.text("job", &scene.job_name(event.job));
+        self.number("kept", event.pos.kept);
         match &event.kind {
             ClientEventKind::Status { status, .. } => self.text("status", &format!("{status:?}")),
             ClientEventKind::WorkflowResult { workflow, dc, status, .. } => {
@@ -213,15 +267,23 @@ impl Fields {
             }
             ClientEventKind::Final(result) => self.result(scene, result),
             ClientEventKind::Gap { missed } => self.number("missed", u64::from(*missed)),
-            ClientEventKind::Progress { per_dc, .. } => self.number("dcs", per_dc.len() as u64),
-            ClientEventKind::StatsWindow { revision, complete, .. } => {
+            ClientEventKind::Progress { per_dc, .. } => {
+                self.number("dcs", per_dc.len() as u64);
+                self.number("requests", per_dc.iter().map(|dc| dc.totals.requests()).sum());
+                for dc in per_dc {
+                    self.number(&format!("{}.requests", dc.dc), dc.totals.requests());
+                }
+            }
+            ClientEventKind::StatsWindow { workflow, window, revision, complete } => {
+                self.number("workflow", u64::from(workflow.0));
+                self.number("no", u64::from(window.no));
                 self.number("revision", u64::from(*revision));
-                self.0.insert("complete".to_string(), Scalar::Bool(*complete));
+                self.yes("complete", *complete);
             }
         }
     }
 
-    fn result(&mut self, scene: &Scene, result: &JobResult) {
+    pub(super) fn result(&mut self, scene: &Scene, result: &JobResult) {
         let totals = result.totals();
         let sum = |figure: fn(&WorkflowReport) -> u64| {
             result.per_dc.iter().flat_map(|dc| &dc.workflows).map(figure).sum::<u64>()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_core::api::{Answer, ClientEvent, ClientEventKind, Identity, Request};
+use tidegate_core::api::{Answer, ClientEvent, ClientEventKind, EventPos, Identity, Request};
 use tidegate_core::client::{Client as Machine, ClientConfig, Done, Goal, Input, Notice, Output};
 use tidegate_core::id::{CallId, JobId};
 use tidegate_core::time::{Duration, Instant, Now};
@@ -12,7 +12,7 @@ use super::facts::{Fact, HostIx};
 use super::fate::{About, key};
 use super::host::Actor;
 use super::{Act, Item, Machine as Node, World};
-use crate::plan::{JobPlan, When};
+use crate::plan::{JobPlan, Question, When};
 
 /// A call whose connection cannot be had fails after this long, and up to as much again.
 const REFUSED_AFTER: Time = 20_000_000;
@@ -26,10 +26,33 @@ const PATIENCE: Duration = Duration::from_secs(3_600);
 enum Purpose {
     /// Submit the job and follow it.
     Run,
-    /// Follow it from these gates.
-    Follow,
+    /// Follow it from these gates, from after this event on.
+    Follow { after: Option<EventPos> },
     /// Read its result once, at one gate.
     Read(JobId),
+    /// Ask one gate something once; about a job that nobody knows, where it says so.
+    Ask { question: Question, unknown_job: bool },
+}
+
+/// A job that nobody knows.
+const NOBODYS: JobId = JobId([0x77; 16]);
+
+impl Purpose {
+    /// Whether one call is all of it, whatever comes of it.
+    const fn is_one_call(&self) -> bool {
+        matches!(self, Self::Read(_) | Self::Ask { .. })
+    }
+
+    /// Whether nothing comes of it without the job's id.
+    const fn needs_id(&self) -> bool {
+        match self {
+            Self::Run => false,
+            Self::Follow { .. } | Self::Read(_) => true,
+            Self::Ask { question, unknown_job } => {
+                !*unknown_job && matches!(question, Question::Status | Question::Result | Question::Cancel)
+            }
+        }
+    }
 }
 
 /// One thing that a client does.
@@ -108,8 +131,16 @@ impl Client {
                 begins.push((cancel.when.clone(), Act::Cancel { task }));
             }
             for follower in &job.followers {
-                let task = client.add(job.name.clone(), Purpose::Follow, named(&follower.gates));
+                let after = follower.after_kept.map(|kept| EventPos { kept, ..EventPos::default() });
+                let task = client.add(job.name.clone(), Purpose::Follow { after }, named(&follower.gates));
                 begins.push((follower.when.clone(), Act::Begin { task }));
+            }
+            for ask in &job.asks {
+                for _ in 0..ask.times {
+                    let purpose = Purpose::Ask { question: ask.ask, unknown_job: ask.unknown_job };
+                    let task = client.add(job.name.clone(), purpose, named(std::slice::from_ref(&ask.gate)));
+                    begins.push((ask.when.clone(), Act::Begin { task }));
+                }
             }
         }
         (client, begins)
@@ -136,8 +167,9 @@ impl Client {
         open.map(|task| match (&task.purpose, task.machine.as_ref().and_then(Machine::job)) {
             (Purpose::Run, None) => format!("{} is not accepted", task.label),
             (Purpose::Run, Some(job)) => format!("{} ({job}) has no final result", task.label),
-            (Purpose::Follow, _) => format!("a follower of {} has not seen its end", task.label),
+            (Purpose::Follow { .. }, _) => format!("a follower of {} has not seen its end", task.label),
             (Purpose::Read(_), _) => format!("the result of {} is being read", task.label),
+            (Purpose::Ask { question, .. }, _) => format!("{question:?} of {} is not answered", task.label),
         })
         .collect()
     }
@@ -182,12 +214,15 @@ impl<M: Node> World<M> {
         }
         let Some(plan) = client.jobs.iter().find(|job| job.name == this.label).cloned() else { return };
         let gates: Vec<HostIx> = this.gates.clone();
+        if let Purpose::Ask { question, unknown_job } = this.purpose {
+            return self.client_asks(host, task, &plan, question, unknown_job);
+        }
         let goal = match (this.purpose.clone(), self.scene.job(&plan.name)) {
             (Purpose::Run, _) => match plan.spec() {
                 Ok(spec) => Goal::Run { key: plan.key(), spec: Box::new(spec) },
                 Err(_) => return,
             },
-            (Purpose::Follow, Some(job)) => Goal::Follow { job, after: None },
+            (Purpose::Follow { after }, Some(job)) => Goal::Follow { job, after },
             _ => return,
         };
         let ids = gates.iter().map(|&gate| Some(self.scene.hosts[gate].node)).collect();
@@ -200,6 +235,34 @@ impl<M: Node> World<M> {
         if wants_cancel {
             self.client_step(host, task, Input::Cancel { reason: "planned".into() });
         }
+    }
+
+    /// One call, if what it needs is known.
+    fn client_asks(
+        &mut self,
+        host: HostIx,
+        task: usize,
+        plan: &JobPlan,
+        question: Question,
+        unknown_job: bool,
+    ) {
+        let known = if unknown_job { Some(NOBODYS) } else { self.scene.job(&plan.name) };
+        let request = match (question, known) {
+            (Question::Submit, _) => match plan.spec() {
+                Ok(spec) => Request::Submit { key: Some(plan.key()), spec: Box::new(spec) },
+                Err(_) => return,
+            },
+            (Question::Datacenters, _) => Request::Datacenters,
+            (Question::Members, _) => Request::Members,
+            (Question::Status, Some(job)) => Request::Status { job },
+            (Question::Result, Some(job)) => Request::Result { job },
+            (Question::Cancel, Some(job)) => Request::Cancel { job, reason: "asked".into() },
+            (Question::Status | Question::Result | Question::Cancel, None) => return,
+        };
+        let Some(client) = self.client(host) else { return };
+        client.tasks[task].waits = false;
+        let gate = client.tasks[task].gates[0];
+        self.client_call(host, task, CallId(0), gate, request);
     }
 
     /// One step of a task's machine.
@@ -255,6 +318,14 @@ impl<M: Node> World<M> {
         }
     }
 
+    /// A gate names the job of a call: it bears its name of the plan from now on, before its client hears of it.
+    pub(super) fn name_job_of(&mut self, host: HostIx, call: CallId, job: JobId) {
+        let Some(client) = self.client(host) else { return };
+        let Some(open) = client.calls.get(&call) else { return };
+        let label = client.tasks[open.task].label.clone();
+        self.scene.name_job(&label, job);
+    }
+
     /// A job has an id: those who wait for it begin.
     fn job_named(&mut self, host: HostIx, task: usize, job: JobId) {
         let Some(client) = self.client(host) else { return };
@@ -278,10 +349,13 @@ impl<M: Node> World<M> {
                     }
                 }
             }
+            // Followers of a plan begin at the beginning.
+            Done::Known => self.violate("liveness", format!("the client of {label} was told that it knows")),
             Done::Refused(_) => {
                 // Nobody will ever know the id that followers of it wait for.
-                for other in &mut client.tasks {
-                    other.over |= other.label == label && other.machine.is_none();
+                let waits = |task: &Task| task.label == label && task.purpose.needs_id();
+                for other in client.tasks.iter_mut().filter(|task| waits(task)) {
+                    other.over |= other.machine.is_none();
                 }
             }
             Done::Unreachable { why, .. } => {
@@ -366,7 +440,7 @@ impl<M: Node> World<M> {
 
     fn client_answered(&mut self, host: HostIx, task: usize, inner: CallId, answer: Box<Answer>) {
         let Some(client) = self.client(host) else { return };
-        if matches!(client.tasks[task].purpose, Purpose::Read(_)) {
+        if client.tasks[task].purpose.is_one_call() {
             client.tasks[task].over = true;
         } else {
             self.client_step(host, task, Input::Answered { call: inner, answer });
@@ -377,7 +451,7 @@ impl<M: Node> World<M> {
     pub(super) fn call_lost(&mut self, host: HostIx, call: CallId, why: &str) {
         let Some(client) = self.client(host) else { return };
         let Some(open) = client.calls.remove(&call) else { return };
-        if matches!(client.tasks[open.task].purpose, Purpose::Read(_)) {
+        if client.tasks[open.task].purpose.is_one_call() {
             client.tasks[open.task].over = true;
         } else {
             self.client_step(host, open.task, Input::Lost { call: open.inner, why: why.into() });

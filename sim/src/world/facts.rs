@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_core::api::{Answer, ClientEvent, Request};
+use tidegate_core::census::Census;
 use tidegate_core::effect::HaltReason;
 use tidegate_core::id::{DcEpoch, DcId, GateEpoch, JobId, NodeId, Role, RunId, Term};
 use tidegate_core::jobs::{JobResult, Outcome, ShardRun, Totals};
@@ -192,6 +193,13 @@ pub enum Fact<'a> {
     },
     /// Every fault is over from now on.
     Healed,
+    /// What a running node holds.
+    Looked {
+        /// The node.
+        host: HostIx,
+        /// How much of what.
+        holds: &'a Census,
+    },
 }
 
 /// How a process ended.
@@ -236,6 +244,7 @@ interests! {
     RESULTS = 8: ResultRead | Accepted;
     DROPS = 9: Dropped;
     FAULTS = 10: Fault | Damaged | WriteFailed | Healed;
+    LOOKS = 11: Looked;
 }
 
 impl Interest {
@@ -357,12 +366,12 @@ impl Scene {
         self.host(node).map_or_else(|| node.to_string(), |host| self.hosts[host].name.clone())
     }
 
-    /// The name of a job: the plan's, where a client has been told the id.
+    /// The name of a job: the plan's, once a gate has answered its submission.
     pub fn job_name(&self, job: JobId) -> String {
         self.jobs.get(&job).map_or_else(|| job.to_string(), |&label| self.labels[label].clone())
     }
 
-    /// The id of a job of the plan, once a client has been told it.
+    /// The id of a job of the plan, once a gate has answered its submission.
     pub fn job(&self, name: &str) -> Option<JobId> {
         let label = self.labels.iter().position(|label| label == name)?;
         self.accepted.get(&label).copied()
@@ -420,6 +429,10 @@ impl Scene {
         };
         let dc_id = |dc: &str| DcId::new(dc).ok();
         let one = |host: Option<HostIx>| host.into_iter().collect();
+        let dc_leader = |dc: &str| dc_id(dc).and_then(|dc| self.dc_leaders.get(&dc)).map(|(_, host)| *host);
+        let nth_but = |leader: Option<HostIx>, all: Vec<HostIx>, nth: u16| {
+            all.into_iter().filter(|&host| Some(host) != leader).nth(usize::from(nth) - 1)
+        };
         match selector {
             Selector::Node(name) => one(self.hosts.iter().position(|host| host.name == *name)),
             Selector::Client(name) => {
@@ -433,9 +446,12 @@ impl Scene {
             Selector::Workers(dc) => of_dc(dc, &[Role::Worker]),
             Selector::Datacenter(dc) => of_dc(dc, &[Role::Manager, Role::Worker]),
             Selector::GateLeader => one(self.gate_leader.map(|(_, host)| host)),
-            Selector::DcLeader(dc) => {
-                one(dc_id(dc).and_then(|dc| self.dc_leaders.get(&dc)).map(|(_, host)| *host))
+            Selector::DcLeader(dc) => one(dc_leader(dc)),
+            Selector::GateFollower(nth) => {
+                let leader = self.gate_leader.map(|(_, host)| host);
+                one(nth_but(leader, self.select(&Selector::Gates, None), *nth))
             }
+            Selector::DcFollower(nth, dc) => one(nth_but(dc_leader(dc), of_dc(dc, &[Role::Manager]), *nth)),
             Selector::JobOwner(job) => one(self
                 .job(job)
                 .and_then(|job| self.owners.get(&job))

@@ -149,6 +149,7 @@ impl<M: Machine> World<M> {
                 }
                 !senders.is_empty()
             }
+            FaultKind::Say(say) => self.puppet_says(host, say, observer),
             _ if !is_node => false,
             FaultKind::Crash
             | FaultKind::Restart

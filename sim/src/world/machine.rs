@@ -1,5 +1,6 @@
 //! What a world drives: the nodes of Tidegate, or something simpler in their place.
 
+use tidegate_core::census::Census;
 use tidegate_core::config::Boot;
 use tidegate_core::effect::{Effects, HaltReason};
 use tidegate_core::event::Event;
@@ -19,6 +20,8 @@ pub trait Machine: Sized {
     fn wake_at(&self) -> Option<Instant>;
     /// How many places mention the job.
     fn mentions(&self, job: JobId) -> usize;
+    /// How much it holds.
+    fn census(&self) -> Census;
     /// Which pairs of nodes hold an ordered connection.
     fn connections(nodes: &[HostInfo]) -> Vec<(usize, usize)>;
 }
@@ -35,6 +38,9 @@ impl Machine for tidegate_core::Node {
     }
     fn mentions(&self, job: JobId) -> usize {
         self.mentions(job)
+    }
+    fn census(&self) -> Census {
+        self.census()
     }
 
     /// Gates with gates and managers; managers and workers within their datacenter.

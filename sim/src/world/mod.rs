@@ -14,6 +14,7 @@ mod faults;
 mod host;
 mod machine;
 mod net;
+mod puppet;
 mod queue;
 mod step;
 mod trace;
@@ -73,7 +74,10 @@ enum Item {
     Client { host: u32, task: u32, at: Time },
     CallLost { client: u32, call: CallId },
     ResetPair { a: u32, b: u32 },
+    Look,
     Check,
+    Reroll { salt: u64 },
+    Stop,
 }
 
 /// What an oracle found.
@@ -119,6 +123,7 @@ pub struct World<M> {
     /// Directions in which nothing comes through, and how many faults want it so.
     cuts: BTreeMap<(u32, u32), u32>,
     rules: Vec<Rule>,
+    said: puppet::Said,
     triggers: Vec<Trigger>,
     active: BTreeMap<u32, Active>,
     fired: BTreeMap<&'static str, u64>,
@@ -133,6 +138,10 @@ pub struct World<M> {
     step_digests: Option<Box<dyn FnMut(u64)>>,
     violation: Option<Violation>,
     over: bool,
+    /// The run was cut off: what had still to come is not judged.
+    cut_off: bool,
+    /// Which random streams the nodes have; 0 is the plan's own.
+    streams: u32,
 }
 
 impl<M: Machine> World<M> {
@@ -141,6 +150,7 @@ impl<M: Machine> World<M> {
         plan.check()?;
         let (infos, nodes) = host::hosts_of(&plan)?;
         let fate = Fate::new(plan.seed);
+        let said = puppet::Said::new(&plan.faults);
         let (region_names, regions) = regions_of(&plan, &infos);
         let region =
             |info: &HostInfo| region_names.iter().position(|name| *name == info.region).unwrap_or(0) as u32;
@@ -162,6 +172,7 @@ impl<M: Machine> World<M> {
             scene: Scene::new(plan, infos, nodes),
             cuts: BTreeMap::new(),
             rules: Vec::new(),
+            said,
             triggers: Vec::new(),
             active: BTreeMap::new(),
             fired: BTreeMap::new(),
@@ -176,6 +187,8 @@ impl<M: Machine> World<M> {
             step_digests: None,
             violation: None,
             over: false,
+            cut_off: false,
+            streams: 0,
         };
         world.connect_hosts();
         world.plan_everything();
@@ -190,6 +203,21 @@ impl<M: Machine> World<M> {
     /// Calls this with the running digest after each step.
     pub fn each_step(&mut self, stream: Box<dyn FnMut(u64)>) {
         self.step_digests = Some(stream);
+    }
+
+    /// Gives every node another random stream: what a change of its draws, anywhere in it, comes to.
+    pub const fn perturb_streams(&mut self, streams: u32) {
+        self.streams = streams;
+    }
+
+    /// From this instant on, chance decides otherwise; before, everything is as it was.
+    pub fn reroll_at(&mut self, at: Time, salt: u64) {
+        self.queue.push(at, Item::Reroll { salt });
+    }
+
+    /// Cuts the run off at this instant, without judging what had still to come.
+    pub fn stop_at(&mut self, at: Time) {
+        self.queue.push(at, Item::Stop);
     }
 
     fn connect_hosts(&mut self) {
@@ -239,6 +267,25 @@ impl<M: Machine> World<M> {
         }
         self.queue.push(plan.run.faults_end_ms * MS, Item::HealAll);
         self.queue.push(CHECK_EVERY, Item::Check);
+        self.look_later();
+    }
+
+    /// Shows what every running node holds, and again after the plan's time.
+    fn look(&mut self) {
+        for host in 0..self.scene.nodes {
+            if let Actor::Node(node) = &self.hosts[host].actor {
+                let holds = node.census();
+                self.tell(&Fact::Looked { host, holds: &holds });
+            }
+        }
+        self.look_later();
+    }
+
+    fn look_later(&mut self) {
+        let every = self.scene.plan.run.look_every_ms;
+        if every > 0 {
+            self.queue.push(self.now + every * MS, Item::Look);
+        }
     }
 
     /// Runs to the end, or to the first violation.
@@ -246,7 +293,7 @@ impl<M: Machine> World<M> {
         while !self.over {
             self.advance();
         }
-        if self.violation.is_none() {
+        if self.violation.is_none() && !self.cut_off {
             self.finish();
         }
         Verdict {
@@ -330,7 +377,10 @@ impl<M: Machine> World<M> {
             Item::ResetPair { a, b } => {
                 self.reset_pair(a as usize, b as usize);
             }
+            Item::Look => self.look(),
             Item::Check => self.check_end(),
+            Item::Reroll { salt } => self.fate = Fate::new(self.scene.plan.seed ^ key("reroll") ^ salt),
+            Item::Stop => (self.over, self.cut_off) = (true, true),
             _ => {}
         }
     }

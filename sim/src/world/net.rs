@@ -278,6 +278,7 @@ impl<M: Machine> World<M> {
             return;
         }
         let to = self.links[link].ends[usize::from(1 - end)] as usize;
+        self.said.note(from, &message);
         let fate = self.fate.between(self.hosts[from].key, self.hosts[to].key);
         let draw = fate.decide(About::Message, kind as u64, u64::from(number));
         let touched =
@@ -402,6 +403,14 @@ impl<M: Machine> World<M> {
         let draw = fate.decide(About::Call, kind as u64, u64::from(number));
         self.launch(link, end, frame, draw, 0);
         true
+    }
+
+    /// A puppet's message goes from `from` to `to`; false where there is no connection.
+    pub(super) fn send_puppet(&mut self, from: HostIx, to: HostIx, message: Box<Message>) -> bool {
+        let node = self.scene.hosts[to].node;
+        let Some(peer) = self.hosts[from].peer(node) else { return false };
+        let (link, end) = (self.hosts[from].peers[peer].link as usize, self.hosts[from].peers[peer].end);
+        self.launch(link, end, Frame::Message(message), Draw(0), 0).is_some()
     }
 
     /// Damaged bytes arrive at `to`, on its connection from `from`.

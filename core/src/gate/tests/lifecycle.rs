@@ -1,7 +1,6 @@
 //! From submission to the drop of the record.
 
 use super::*;
-use crate::fault::FaultCode;
 use crate::jobs::{Comparison, Metric, Statistic, Threshold};
 
 #[test]
@@ -45,14 +44,43 @@ fn a_job_goes_through_one_datacenter_and_is_forgotten() {
     assert_eq!((result.per_dc.len(), result.missing.len()), (1, 0));
 
     assert!(world.gate.mentions(job) > 0);
+    world.acknowledge(job);
     let out = world.pass(300_000);
     assert!(observed(&out).contains(&Observation::JobDropped(job)), "read, and kept for 300 s");
+    assert!(!observed(&out).contains(&Observation::ResultUnread(job)));
     assert_eq!(world.gate.mentions(job), 0);
     assert!(sent(&out).contains(&(manager("eu-m0"), Message::Forget { jobs: vec![job] })));
     let answer = world.call(tenant("t"), Request::Status { job }).0;
     assert_eq!(fault(&answer), FaultCode::Expired);
     let acked = sent(&world.finish("eu-m0", job));
     assert!(matches!(&acked[..], [(_, Message::DcFinalAck { stored: Ok(()), .. })]), "over: {acked:?}");
+}
+
+#[test]
+fn a_result_that_nobody_acknowledged_is_kept_for_a_day_unless_its_place_is_needed() {
+    let ended = |tenant_jobs: u32| {
+        let mut world = World::with(|config| config.limits.jobs_per_tenant = tenant_jobs);
+        world.up("eu-m0", 50);
+        let (job, _) = world.submit(sleep_job());
+        world.accept("eu-m0", job);
+        world.finish("eu-m0", job);
+        (world, job)
+    };
+    let unread = |out: &[Effect], job| observed(out).contains(&Observation::ResultUnread(job));
+    let (mut world, job) = ended(2);
+    assert_eq!(
+        world
+            .pass(86_399_000)
+            .iter()
+            .filter(|effect| matches!(effect, Effect::Observe(Observation::JobDropped(_))))
+            .count(),
+        0
+    );
+    assert!(unread(&world.pass(2_000), job));
+
+    let (mut world, job) = ended(1);
+    assert!(!unread(&world.pass(299_000), job), "it is kept as long as one that was read");
+    assert!(unread(&world.pass(61_000), job));
 }
 
 #[test]

@@ -14,9 +14,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::*;
-use crate::api::{ClientEvent, ClientEventKind, Submitted};
+use crate::api::{Answer, ClientEvent, ClientEventKind, Identity, Request, Submitted};
 use crate::bytes::Bytes;
 use crate::config::{Datacenter, Limits, NodeConfig, Offer, Peer, Roster, Timing};
+use crate::fault::FaultCode;
 use crate::id::{BootNo, DcEpoch, DiskId, Term, WorkflowIx};
 use crate::jobs::{
     DcReport, ExecutorKind, JobResult, JobSpec, JobStatus, Load, OnWorkerLoss, Placement, Totals,
@@ -316,6 +317,16 @@ impl World {
             Answer::Result(result) => *result,
             other => panic!("no result: {other:?}"),
         }
+    }
+
+    /// A client that has read the final event says so.
+    pub fn acknowledge(&mut self, job: JobId) {
+        let kept = self.gate.ledger.state().jobs[&job].newest_kept();
+        let after = Some(crate::api::EventPos { kept, ..Default::default() });
+        assert_eq!(
+            self.call(operator(), Request::Events { job, after, credit: 1 }).0,
+            Answer::NothingFollows
+        );
     }
 
     pub fn stream(

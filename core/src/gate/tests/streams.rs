@@ -38,8 +38,28 @@ fn a_reader_gets_every_kept_event_in_order_and_the_end() {
     );
     let positions: Vec<EventPos> = pushed(&out, call).into_iter().flatten().map(|event| event.pos).collect();
     assert!(positions.is_sorted_by(|one, other| one < other), "{positions:?}");
-    assert!(world.gate.ledger.state().jobs[&job].row.delivered, "who got the final has the result");
     assert_eq!(world.gate.streams.len(), 0);
+    assert!(!world.gate.ledger.state().jobs[&job].row.delivered, "what was sent may not have arrived");
+    let (answer, _) = world.call(tenant("t"), Request::Result { job });
+    assert!(matches!(answer, Answer::Result(_)), "{answer:?}");
+    assert!(!world.gate.ledger.state().jobs[&job].row.delivered, "nor may this");
+    let (answer, _) =
+        world.call(tenant("t"), Request::Events { job, after: positions.last().copied(), credit: 1 });
+    assert_eq!(answer, Answer::NothingFollows);
+    assert!(world.gate.ledger.state().jobs[&job].row.delivered, "who names the final event has read it");
+}
+
+#[test]
+fn a_final_event_that_nobody_took_is_not_delivered() {
+    let (mut world, job) = running(200);
+    let (call, _) = world.stream(job, None, 100);
+    world.finish("eu-m0", job);
+    world.event(Event::ApiClosed { call });
+    assert_eq!(world.gate.streams.len(), 0);
+    world.pass(300_000);
+    let (call, out) = world.stream(job, None, 100);
+    let last = words(&out, call).into_iter().rev().nth(1);
+    assert_eq!(last.as_deref(), Some("final completed"), "it waits for its reader");
 }
 
 #[test]
@@ -60,7 +80,8 @@ fn a_reader_goes_on_after_its_cursor_also_at_a_restarted_gate() {
     assert_eq!(all(&mut world, None), whole, "the same events under the same numbers");
     assert_eq!(all(&mut world, Some(first[0].pos)), whole[1..]);
     let last = whole.last().map(|event| event.pos);
-    assert_eq!(all(&mut world, last), [], "nothing is after the final event");
+    let (answer, _) = world.call(tenant("t"), Request::Events { job, after: last, credit: 100 });
+    assert_eq!(answer, Answer::NothingFollows);
 }
 
 #[test]
