@@ -20,6 +20,7 @@
 mod drain;
 mod job;
 mod managers;
+mod over;
 mod owner;
 mod progress;
 mod results;
@@ -31,6 +32,7 @@ use alloc::collections::BTreeMap;
 use self::drain::Drain;
 use self::job::{ShardPlace, WorkerJob};
 use self::managers::{Heartbeat, Manager};
+use self::over::Over;
 use crate::api::Answer;
 use crate::census::Census;
 use crate::config::{Boot, NodeConfig};
@@ -96,6 +98,8 @@ pub struct Worker {
     /// The configured managers of the datacenter.
     managers: BTreeMap<NodeId, Manager>,
     jobs: BTreeMap<JobId, WorkerJob>,
+    /// Jobs that the managers have dropped.
+    over: Over,
     /// Cores of all active runs.
     used_cores: u16,
     heartbeat: Heartbeat,
@@ -124,6 +128,7 @@ impl Worker {
             swim: Swim::new(swim, seed),
             config,
             boot,
+            over: Over::default(),
             store: Store::default(),
             links: Links::default(),
             timers: Wheel::default(),

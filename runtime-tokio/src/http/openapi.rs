@@ -26,6 +26,12 @@ pub fn document() -> Value {
         };
         let mut responses = Map::new();
         responses.insert(status.to_string(), json!({"description": schema, "content": {media: {}}}));
+        if route.or_nothing {
+            responses.insert(
+                "204".into(),
+                json!({"description": "Nothing follows: the client has read everything"}),
+            );
+        }
         for refusal in route.refusals {
             responses.insert(refusal.to_string(), refused(*refusal, schema == "Text"));
         }

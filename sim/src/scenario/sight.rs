@@ -31,6 +31,8 @@ pub struct Sight<'a> {
     name: String,
 }
 
+/// What names of facts begin with, where they have two parts.
+const GROUPS: &[&str] = &["Message", "Call", "Answer", "Event", "Run", "Process"];
 /// What a client asks, by the names of `tidegate_core::api::Request`.
 const CALLS: &[&str] = &["Submit", "Status", "List", "Cancel", "Result", "Events", "Datacenters", "Members"];
 /// What it is answered, by the names of `tidegate_core::api::Answer`.
@@ -88,7 +90,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
         Some(("Run", kind)) => known::check("Run", kind, &["Began", "Over"]),
         Some(("Process", kind)) => known::check("Process", kind, &["Began", "Ended"]),
         None if ["Result", "Fault", "Look"].contains(&name) => Ok(()),
-        None if name.starts_with(|c: char| c.is_ascii_uppercase()) => {
+        None if name.starts_with(|c: char| c.is_ascii_uppercase()) && !GROUPS.contains(&name) => {
             known::check("observation", name, known::observations().names)
         }
         _ => Err(format!(
