@@ -171,7 +171,7 @@ impl World {
     }
 
     /// Members, up or down.
-    pub fn len(&self) -> u32 {
+    pub fn members(&self) -> u32 {
         self.seats.len() as u32
     }
 
@@ -193,7 +193,7 @@ impl World {
 
     /// `count` different members.
     pub fn choose(&mut self, count: usize) -> Vec<u32> {
-        let mut all: Vec<u32> = (0..self.len()).collect();
+        let mut all: Vec<u32> = (0..self.members()).collect();
         for place in 0..count {
             let other = place + self.below((all.len() - place) as u64) as usize;
             all.swap(place, other);
@@ -272,7 +272,7 @@ impl World {
 
     /// How many members that are up list all others that are up, and nobody else.
     pub fn full_views(&self) -> usize {
-        let up: Vec<u32> = (0..self.len()).filter(|n| !self.seats[*n as usize].down).collect();
+        let up: Vec<u32> = (0..self.members()).filter(|n| !self.seats[*n as usize].down).collect();
         let full = |n: &&u32| {
             let swim = self.swim(**n);
             swim.listed() == up.len() - 1
@@ -409,7 +409,7 @@ impl World {
         }
         let latency = LATENCY.0 + self.below(LATENCY.1 - LATENCY.0);
         let lost = self.loss_permille > 0 && self.below(1_000) < self.loss_permille;
-        if !lost && to < self.len() && !(self.cut)(from, to) {
+        if !lost && to < self.members() && !(self.cut)(from, to) {
             self.queue_packet(self.now + latency, from, to, packet);
         }
     }
