@@ -26,7 +26,9 @@ use tidegate_core::{Duration, Effect, Effects, Event, Instant, Now, WallTime};
 const STEPS: u64 = 200_000;
 
 fn main() {
-    println!("steps of a gate, wall time each");
+    // First, while the allocator has nothing to give again.
+    memory();
+    println!("\nsteps of a gate, wall time each");
     println!(
         "{:>7} {:<22} {:>9} {:>9} {:>9} {:>12}",
         "jobs", "step", "p50 us", "p99 us", "max us", "p99 of 20 us"
@@ -34,7 +36,6 @@ fn main() {
     for jobs in [1_000, 10_000] {
         steps(jobs);
     }
-    memory();
     counters();
     windows();
 }
@@ -246,7 +247,7 @@ fn memory() {
     full.took = Vec::new();
     let each = (resident() - before) as f64 / f64::from(JOBS);
     println!(
-        "\na running job without reports on its gate, resident: {each:.0} bytes, {:.2}x of 8 KiB",
+        "a running job without reports on its gate, resident: {each:.0} bytes, {:.2}x of 8 KiB",
         each / 8_192.0
     );
     drop((empty, full));
