@@ -14,7 +14,7 @@ use crate::wire::Malformed;
 
 /// One decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Observation {
     // ---- node ----
     /// The node may act: synced, lease held (gates, managers); registered (workers).
@@ -56,6 +56,9 @@ pub enum Observation {
     /// The node refuted a rumour about itself.
     #[n(21)]
     Refuted,
+    /// The node has heard nobody for so long that it holds a member for dead although it may be cut off itself.
+    #[n(22)]
+    Unheard,
 
     // ---- log ----
     /// This node became the leader of its tier's log. Only a belief until it commits.
@@ -405,7 +408,7 @@ pub enum Observation {
 
 /// A run, without the datacenter, which is the observing node's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RunKey {
     /// The job.
     #[n(0)]
@@ -434,7 +437,7 @@ impl From<RunId> for RunKey {
 
 /// Why a message changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cbor(index_only)]
 pub enum Stale {
     /// Its fence is lower than the known one.

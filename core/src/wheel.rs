@@ -94,6 +94,11 @@ impl<K: Copy + Ord> Wheel<K> {
         self.ready.peek().map(|Reverse((at, _))| *at)
     }
 
+    /// The earliest deadline and its key.
+    pub fn peek(&self) -> Option<(Instant, K)> {
+        self.ready.peek().map(|Reverse(entry)| *entry)
+    }
+
     /// Takes the next key whose deadline is not after `now`.
     pub fn pop_due(&mut self, now: Instant) -> Option<(Instant, K)> {
         let Reverse((at, key)) = *self.ready.peek()?;

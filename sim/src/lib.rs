@@ -5,10 +5,16 @@
 //! digest, the faults that fired and the violations that the oracles found come out.
 
 pub mod cli;
+pub mod explain;
+pub mod fingerprint;
+mod known;
+pub mod lifeguard;
 pub mod oracles;
 pub mod ping;
 pub mod plan;
 pub mod runner;
 pub mod scenario;
+pub mod schedule;
+pub mod shrink;
 pub mod swarm;
 pub mod world;

@@ -41,13 +41,28 @@ pub struct Extras {
     pub trace: Option<Trace>,
     /// Called with the running digest after each step.
     pub each_step: Option<Box<dyn FnMut(u64)>>,
+    /// Sees every fact before the oracles do, the one at which they fail too.
+    pub first: Option<Box<dyn Spectator>>,
+    /// Which random streams the nodes have; 0 is the plan's own.
+    pub streams: u32,
+    /// From this instant on, in ms, chance is another.
+    pub reroll: Option<(u64, u64)>,
+    /// The run is cut off at this instant, in ms.
+    pub stop_at_ms: Option<u64>,
 }
 
 /// Runs a plan with all oracles.
 pub fn run(plan: Plan, extras: Extras) -> Result<Verdict, BadPlan> {
-    let mut spectators = oracles::all();
+    let mut spectators: Vec<_> = extras.first.into_iter().chain(oracles::all()).collect();
     spectators.extend(extras.spectators);
     let mut world = World::<Node>::new(plan, spectators)?;
+    world.perturb_streams(extras.streams);
+    if let Some((ms, salt)) = extras.reroll {
+        world.reroll_at(ms * 1_000_000, salt);
+    }
+    if let Some(ms) = extras.stop_at_ms {
+        world.stop_at(ms * 1_000_000);
+    }
     if let Some(trace) = extras.trace {
         world.trace(trace);
     }
@@ -111,14 +126,16 @@ impl Sum {
     }
 }
 
-/// Runs a plan for each seed, on all threads of the pool.
-pub fn run_seeds<F>(seeds: &[u64], make: F) -> Result<Sum, BadPlan>
+/// Runs a plan for each seed, on all threads of the pool. Shows each verdict to `seen`, in no order.
+pub fn run_seeds<F>(seeds: &[u64], seen: &(dyn Fn(&Verdict) + Sync), make: F) -> Result<Sum, BadPlan>
 where
     F: Fn(u64) -> (Plan, Vec<Box<dyn Spectator>>) + Sync,
 {
     let one = |&seed: &u64| {
         let (plan, spectators) = make(seed);
-        run(plan, Extras { spectators, ..Extras::default() }).map(|verdict| (seed, verdict))
+        let verdict = run(plan, Extras { spectators, ..Extras::default() })?;
+        seen(&verdict);
+        Ok((seed, verdict))
     };
     let verdicts: Result<Vec<(u64, Verdict)>, BadPlan> = seeds.par_iter().map(one).collect();
     let mut sum = Sum::default();

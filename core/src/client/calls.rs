@@ -79,14 +79,9 @@ impl Line {
         self.under_way == Some(call)
     }
 
-    /// Sets the deadline of the call under way.
-    pub(super) fn answer_by(&mut self, until: Instant) {
-        self.until = until;
-    }
-
-    /// Whether the call under way should have been answered by now.
-    pub(super) fn is_late(&self, now: Instant) -> bool {
-        now >= self.until
+    /// From now on its calls are given up after this long.
+    pub(super) fn answer_within(&mut self, timeout: Duration) {
+        self.call_timeout = timeout;
     }
 
     fn fail(&mut self, until: Instant, gate: usize) {

@@ -32,8 +32,8 @@ use crate::time::{Duration, Instant, Now};
 
 use calls::{Attempt, Calls};
 
-/// How long an answer to the acknowledgement of a result is waited for.
-const ACKNOWLEDGE: Duration = Duration::from_secs(2);
+/// How long a client with the result tries to tell a gate so, and how long it waits for an answer to one try.
+const ACKNOWLEDGE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(2));
 
 /// What a client works with.
 #[derive(Clone, Debug)]
@@ -199,8 +199,8 @@ pub struct Client {
     job: Option<JobId>,
     cursor: Option<EventPos>,
     cancel: Option<Cancel>,
-    /// It has the result, and tells a gate so; whatever comes of that, it is done then.
-    result: Option<Box<JobResult>>,
+    /// It has the result, and tells a gate so, but not beyond this instant.
+    result: Option<(Box<JobResult>, Instant)>,
     done: bool,
 }
 
@@ -237,7 +237,11 @@ impl Client {
 
     /// The earliest deadline.
     pub fn wake_at(&self) -> Option<Instant> {
-        if self.done { None } else { self.calls.wake_at() }
+        if self.done {
+            return None;
+        }
+        let last = self.result.as_ref().map(|(_, last)| *last);
+        [self.calls.wake_at(), last].into_iter().flatten().min()
     }
 
     /// One step.
@@ -247,7 +251,7 @@ impl Client {
         }
         let now = now.mono;
         if self.result.is_some() {
-            return self.acknowledge(now, &input, out);
+            return self.acknowledge(now, input, out);
         }
         match input {
             Input::Start => self.calls.start(now),
@@ -284,11 +288,7 @@ impl Client {
             }
         };
         self.calls.main.begin(now, main, &mut self.calls.next, out);
-        if self.result.is_some() {
-            self.calls.main.answer_by(now + ACKNOWLEDGE);
-            return;
-        }
-        if let (Some(job), Some(cancel)) = (self.job, &self.cancel)
+        if let (Some(job), Some(cancel), None) = (self.job, &self.cancel, &self.result)
             && !cancel.recorded
         {
             let request = Request::Cancel { job, reason: cancel.reason.clone() };
@@ -343,25 +343,41 @@ impl Client {
             self.cursor = Some(event.pos);
         }
         if let ClientEventKind::Final(result) = &event.kind {
-            self.result = Some(result.clone());
+            self.result = Some((result.clone(), now + ACKNOWLEDGE.0));
             self.calls.hang_up(out);
             self.calls.main.over();
+            self.calls.main.answer_within(ACKNOWLEDGE.1);
         }
         out.push(Output::Tell(event));
     }
 
-    /// Waits for the answer to the acknowledgement. Without it the gates keep the result longer; that is no reason to
-    /// keep the user waiting, so there is one try.
-    fn acknowledge(&mut self, now: Instant, input: &Input, out: &mut Vec<Output>) {
-        let over = match input {
-            Input::Answered { call, .. } | Input::Lost { call, .. } => self.calls.main.is(*call),
-            _ => self.calls.main.is_late(now),
-        };
-        if over && let Some(result) = self.result.take() {
-            if let Input::Answered { .. } | Input::Lost { .. } = input {
-                self.calls.main.over();
+    /// Tells a gate that the result is here. Where that fails the gates keep it longer; no reason to keep the user
+    /// waiting for long.
+    fn acknowledge(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
+        let known = match input {
+            Input::Answered { call, answer } if self.calls.main.is(call) => match *answer {
+                Answer::Fault(fault) if fault.is_retryable() => {
+                    self.calls.refused(now, Attempt::Main, &fault);
+                    false
+                }
+                _ => {
+                    self.calls.main.over();
+                    true
+                }
+            },
+            Input::Lost { call, .. } => {
+                self.calls.lost(now, call);
+                false
             }
-            self.finish(Done::Final(result), out);
+            _ => false,
+        };
+        if known || self.result.as_ref().is_some_and(|(_, last)| now >= *last) {
+            if let Some((result, _)) = self.result.take() {
+                self.finish(Done::Final(result), out);
+            }
+        } else {
+            self.calls.expire(now, out);
+            self.go_on(now, out);
         }
     }
 

@@ -133,23 +133,21 @@ fn a_job_from_submission_to_its_result() {
 }
 
 #[test]
-fn an_acknowledgement_that_fails_does_not_keep_the_result_from_the_user() {
+fn an_acknowledgement_is_tried_elsewhere_and_does_not_keep_the_user_waiting() {
     let end = || event(2, 1, 0, ClientEventKind::Final(result()));
-    for fails in [true, false] {
-        let mut client = client();
-        let stream = following(&mut client);
-        let out = step(&mut client, 40, Input::Pushed { call: stream, event: end() });
-        let (_, acknowledge, _) = call_of(&out);
-        assert_eq!(step(&mut client, 50, Input::Lost { call: stream, why: "late".to_string() }), vec![]);
-        let out = if fails {
-            step(&mut client, 60, Input::Lost { call: acknowledge, why: "reset".to_string() })
-        } else {
-            assert_eq!(client.wake_at(), Some(at(2_040).mono));
-            assert_eq!(step(&mut client, 2_039, Input::Wake), vec![]);
-            step(&mut client, 2_040, Input::Wake)
-        };
-        assert_eq!(out.last(), Some(&Output::Done(Done::Final(result()))));
-    }
+    let mut client = client();
+    let stream = following(&mut client);
+    let (_, first, _) = call_of(&step(&mut client, 40, Input::Pushed { call: stream, event: end() }));
+    assert_eq!(step(&mut client, 50, Input::Lost { call: stream, why: "late".to_string() }), vec![]);
+    assert_eq!(step(&mut client, 60, Input::Lost { call: first, why: "reset".to_string() }), vec![]);
+    let (gate, second, _) = call_of(&step(&mut client, 600, Input::Wake));
+    assert_eq!(gate, 1);
+    assert_eq!(step(&mut client, 2_600, Input::Wake), vec![Output::Hangup { call: second }]);
+    let (gate, third, _) = call_of(&step(&mut client, 4_000, Input::Wake));
+    assert_eq!(gate, 2);
+    assert!(client.wake_at().is_some_and(|at_last| at_last <= at(5_040).mono));
+    let out = step(&mut client, 5_040, Input::Wake);
+    assert_eq!(out, vec![Output::Hangup { call: third }, Output::Done(Done::Final(result()))]);
 }
 
 #[test]

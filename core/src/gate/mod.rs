@@ -56,7 +56,7 @@ use crate::link::Links;
 use crate::observe::{Observation, Stale};
 use crate::rng::NodeRng;
 use crate::store::Store;
-use crate::swim::{MemberStatus, Swim, SwimConfig};
+use crate::swim::{MemberStatus, Rules, Swim, SwimConfig};
 use crate::time::{Duration, Instant, Now};
 use crate::wheel::Wheel;
 use crate::wire::Message;
@@ -143,8 +143,7 @@ impl Gate {
             addr: config.addr,
             role: Role::Gate,
             boot: boot.boot,
-            period: config.timing.swim_period,
-            probe_timeout: config.timing.swim_probe_timeout,
+            rules: Rules::ours(config.timing.swim_period, config.timing.swim_probe_timeout),
             seeds: config.roster.gates.clone(),
         };
         Ok(Self {
@@ -255,6 +254,7 @@ impl Gate {
             Event::Start => self.start(now, out),
             Event::Wake => {}
             Event::Received { peer, message } => {
+                self.swim.sign_of_life(now);
                 if let Err(stale) = self.receive(now, peer, *message, out) {
                     out.push(Effect::Observe(Observation::Ignored(stale)));
                 }

@@ -41,10 +41,11 @@ impl Gate {
         if !self.ledger.is_leader() || self.is_assigning() {
             return;
         }
-        let mut takers: BTreeSet<NodeId> = self.ledger.holders().collect();
+        let holders: BTreeSet<NodeId> = self.ledger.holders().collect();
+        let mut takers: BTreeSet<NodeId> = self.ledger.answering_holders(now.mono).collect();
         let state = self.ledger.state();
         let lost: Vec<NodeId> =
-            state.by_owner.keys().copied().filter(|owner| !takers.contains(owner)).collect();
+            state.by_owner.keys().copied().filter(|owner| !holders.contains(owner)).collect();
         if self.drain.is_some() && takers.len() > 1 {
             takers.remove(&self.me());
         }

@@ -148,22 +148,30 @@ impl Election {
         self.heard_leader.is_some_and(|heard| now.since(heard) < self.period())
     }
 
-    /// Membership says that a node is dead: a leader's silence need not be waited for.
-    fn doubt(&mut self, node: NodeId, now: Instant) {
+    /// Membership doubts a node: a leader's silence need not be waited for any longer than for its next heartbeat,
+    /// which would be heard by then.
+    fn doubt(&mut self, node: NodeId, next_heartbeat_by: Instant) {
         if self.leader == Some(node) {
             self.heard_leader = None;
-            self.due = self.due.min(self.within_period(now));
+            self.due = self.due.min(self.within_period(next_heartbeat_by));
         }
     }
 }
 
 impl<S: State> Ledger<S> {
     /// What membership says of another voter: a hint. A dead leader's silence is not waited for; that a silent leader
-    /// seems alive delays nothing, since its disk may hang.
+    /// seems alive delays nothing, since its disk may hang. A rumour alone deposes nobody: a node that is cut off from
+    /// the leader suspects it, and others hear of that by way of workers.
     pub fn peer_alive(&mut self, node: NodeId, alive: bool) {
         if !alive {
-            self.election.doubt(node, self.last_now);
+            self.election.doubt(node, self.last_now + self.waits.tick.scale(3, 2));
         }
+    }
+
+    /// As leader: nodes whose lease is not ended and who answer. One that is silent can take nothing, though the end of
+    /// its lease may come later.
+    pub fn answering_holders(&self, now: Instant) -> impl Iterator<Item = NodeId> {
+        self.holders().filter(move |node| *node == self.me || self.election.hears(*node, now))
     }
 
     /// A measured round trip to another voter: election timers never go below four times the largest.

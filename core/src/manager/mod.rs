@@ -58,7 +58,7 @@ use crate::link::Links;
 use crate::observe::{Observation, Stale};
 use crate::rng::NodeRng;
 use crate::store::Store;
-use crate::swim::{MemberStatus, Swim, SwimConfig};
+use crate::swim::{MemberStatus, Rules, Swim, SwimConfig};
 use crate::time::{Duration, Instant, Now};
 use crate::wheel::Wheel;
 use crate::wire::Message;
@@ -146,8 +146,7 @@ impl Manager {
             addr: config.addr,
             role: Role::Manager,
             boot: boot.boot,
-            period: config.timing.swim_period,
-            probe_timeout: config.timing.swim_probe_timeout,
+            rules: Rules::ours(config.timing.swim_period, config.timing.swim_probe_timeout),
             seeds: peers,
         };
         Ok(Self {
@@ -179,7 +178,9 @@ impl Manager {
             return;
         }
         self.expire(now, out);
-        self.handle(now, event, out);
+        if !self.halted {
+            self.handle(now, event, out);
+        }
         if !self.halted {
             self.settle(now, out);
         }
@@ -190,6 +191,9 @@ impl Manager {
 
     /// The earliest deadline.
     pub fn wake_at(&self) -> Option<Instant> {
+        if self.halted {
+            return None;
+        }
         let lease = self.ledger.lease_ends_at().filter(|_| self.active);
         [self.wheel.next(), self.ledger.wake_at(), self.swim.wake_at(), self.links.wake_at(), lease]
             .into_iter()
@@ -233,13 +237,15 @@ impl Manager {
         self.swim.wake(now, out);
         self.links.wake(now, out);
         self.look_at_lease(now, out);
-        while let Some((_, timer)) = self.wheel.pop_due(now.mono) {
+        while !self.halted
+            && let Some((_, timer)) = self.wheel.pop_due(now.mono)
+        {
             match timer {
                 Timer::Heartbeat => {
                     self.heartbeat_all(now, out);
                     self.reassign(now, out);
                     let (pool, swim) = (&mut self.pool, &self.swim);
-                    pool.forget_all_but(|node| swim.status(node).is_some());
+                    pool.forget_all_but(now, &self.config.timing, |node| swim.status(node).is_some());
                 }
                 Timer::Drain => self.go_on_draining(now, out),
                 Timer::Job(job) => {
@@ -264,7 +270,10 @@ impl Manager {
         match event {
             Event::Start => self.start(now, out),
             Event::Wake => {}
-            Event::Received { peer, message } => self.receive(now, peer, *message, out),
+            Event::Received { peer, message } => {
+                self.swim.sign_of_life(now);
+                self.receive(now, peer, *message, out);
+            }
             Event::Datagram { from, packet } => self.swim.receive(now, from, *packet, out),
             Event::Malformed { why, .. } => self.observe(Observation::Malformed(why), out),
             Event::Connected { peer, boot } => self.connected(now, peer, boot, out),

@@ -47,7 +47,8 @@ impl Manager {
             return;
         }
         let holders: Vec<NodeId> = self.ledger.holders().collect();
-        self.hand_over(now, |owner| !holders.contains(&owner), &holders, out);
+        let takers: Vec<NodeId> = self.ledger.answering_holders(now.mono).collect();
+        self.hand_over(now, |owner| !holders.contains(&owner), &takers, out);
     }
 
     /// Gives the jobs of some owners to others.

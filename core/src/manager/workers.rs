@@ -129,11 +129,14 @@ impl Pool {
         self.statuses.insert(node, status);
     }
 
-    /// SWIM forgets workers that were dead for long: so does the pool.
-    pub fn forget_all_but(&mut self, known: impl Fn(NodeId) -> bool) {
+    /// SWIM forgets workers that were dead for long: so does the pool. A worker that SWIM never knew is remembered for as
+    /// long as it may still run what it was given.
+    pub fn forget_all_but(&mut self, now: Now, timing: &Timing, known: impl Fn(NodeId) -> bool) {
         self.statuses.retain(|node, _| known(*node));
         let statuses = &self.statuses;
-        self.workers.retain(|node, worker| worker.registered || statuses.contains_key(node));
+        let may_run = |worker: &Worker| now.mono.since(worker.heard) < Self::benefit(timing);
+        self.workers
+            .retain(|node, worker| worker.registered || statuses.contains_key(node) || may_run(worker));
     }
 
     /// The registered workers, by id.

@@ -1,83 +1,161 @@
-//! Rumours on their way: which facts ride on the next packets, and for how long.
+//! Rumours on their way: about whom, how often they were sent, and which go with the next packet.
 //!
 //! A fact is sent `lambda x ln(n + 1)` times and then rests: with that many copies everyone has it with high probability
-//! (SWIM, section 4.1; lambda as in memberlist). The facts that were sent least go first.
+//! (SWIM, section 4.1). Facts lie in queues by how often they were sent, and those that were sent least go first, the
+//! oldest of them first. What a packet costs here depends on what it carries, never on how many members there are or
+//! how many facts wait.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use smallvec::SmallVec;
 
-use super::member::Fact;
+use super::table::Ix;
 use crate::id::NodeId;
 
 /// Most facts under way. At the bound the most often sent one makes room: it is the one that most have.
 pub const RUMOURS_MAX: usize = 1_000;
-/// Sends of a fact per `ln(n + 1)`.
-const LAMBDA: f64 = 3.0;
+/// Replaced rumours that are always tolerated; beyond them and the number of wanted ones, all are dropped at once.
+const STALE_MAX: usize = 64;
+/// This node itself, as the subject of a rumour.
+pub const SELF: Ix = Ix::MAX;
 
-/// Facts that still travel, one for each subject.
+/// Facts that still travel, one for each subject. What is said is the newest fact about the subject at the time of
+/// sending; only who accused it is kept here.
 #[derive(Clone, Debug, Default)]
 pub struct Gossip {
-    rumours: BTreeMap<NodeId, Rumour>,
-    order: BTreeSet<(u32, u64, NodeId)>,
-    queued: u64,
+    slab: Vec<Rumour>,
+    free: Vec<u32>,
+    /// Which rumour is about a subject.
+    about: BTreeMap<Ix, u32>,
+    /// Rumours by how often they were sent.
+    queues: Vec<VecDeque<u32>>,
 }
 
+/// One fact under way.
 #[derive(Clone, Copy, Debug)]
-struct Rumour {
-    fact: Fact,
+pub struct Rumour {
+    /// The subject.
+    pub about: Ix,
+    /// Who accused it, where that is what is said.
+    pub by: NodeId,
     sends: u32,
-    queued: u64,
+    /// Still wanted: a replaced or removed rumour lies in its queue until it comes up.
+    wanted: bool,
 }
 
 /// How often a fact is sent in a group of `members`, this node included.
-pub fn sends_max(members: usize) -> u32 {
-    libm::floor(LAMBDA * libm::log(members as f64 + 1.0)).max(1.0) as u32
+pub fn sends_max(lambda: f64, members: usize) -> u32 {
+    libm::floor(lambda * libm::log(members as f64 + 1.0)).max(1.0) as u32
 }
 
 impl Gossip {
-    /// Sends a fact from now on, in place of an older one about the same node.
-    pub fn push(&mut self, fact: Fact) {
-        self.remove(fact.node);
-        if self.rumours.len() >= RUMOURS_MAX
-            && let Some(&(_, _, node)) = self.order.last()
-        {
-            self.remove(node);
+    /// Sends the newest fact about a subject from now on, in place of an older one.
+    pub fn push(&mut self, about: Ix, by: NodeId) {
+        self.remove(about);
+        if self.about.len() >= RUMOURS_MAX {
+            self.make_room();
         }
-        self.queued += 1;
-        self.insert(Rumour { fact, sends: 0, queued: self.queued });
+        let rumour = Rumour { about, by, sends: 0, wanted: true };
+        let place = self.free.pop().unwrap_or(self.slab.len() as u32);
+        match self.slab.get_mut(place as usize) {
+            Some(slot) => *slot = rumour,
+            None => self.slab.push(rumour),
+        }
+        self.about.insert(about, place);
+        self.queue(0).push_back(place);
+        if self.slab.len() - self.free.len() > 2 * self.about.len() + STALE_MAX {
+            self.sweep();
+        }
     }
 
-    /// Stops sending about a node.
-    pub fn remove(&mut self, node: NodeId) {
-        if let Some(rumour) = self.rumours.remove(&node) {
-            self.order.remove(&(rumour.sends, rumour.queued, node));
+    /// Stops sending about a subject.
+    pub fn remove(&mut self, about: Ix) {
+        if let Some(place) = self.about.remove(&about) {
+            self.slab[place as usize].wanted = false;
         }
     }
 
-    /// Adds up to `room` facts to a packet for `to` (about others than `to`) and counts them as sent.
-    pub fn fill(&mut self, facts: &mut Vec<Fact>, room: usize, to: NodeId, members: usize) {
-        let chosen: Vec<NodeId> =
-            self.order.iter().map(|(_, _, node)| *node).filter(|node| *node != to).take(room).collect();
-        for node in chosen {
-            if let Some(mut rumour) = self.rumours.get(&node).copied() {
-                facts.push(rumour.fact);
-                self.remove(node);
-                rumour.sends += 1;
-                if rumour.sends < sends_max(members) {
-                    self.insert(rumour);
+    /// Takes up to `room` rumours for one packet and counts them as sent; one about `not`, whom the packet tells anyway,
+    /// is only counted.
+    pub fn take(&mut self, room: usize, not: Option<Ix>, sends_max: u32, mut put: impl FnMut(&Rumour)) {
+        let mut sent: SmallVec<[u32; 16]> = SmallVec::new();
+        for number in 0..self.queues.len() {
+            for _ in 0..self.queues[number].len() {
+                if sent.len() >= room {
+                    break;
+                }
+                let Some(place) = self.queues[number].pop_front() else { break };
+                let rumour = &self.slab[place as usize];
+                if !rumour.wanted {
+                    self.free.push(place);
+                } else {
+                    if Some(rumour.about) != not {
+                        put(rumour);
+                    }
+                    sent.push(place);
                 }
             }
         }
+        for place in sent {
+            let rumour = &mut self.slab[place as usize];
+            rumour.sends += 1;
+            let (about, sends) = (rumour.about, rumour.sends);
+            if sends < sends_max {
+                self.queue(sends).push_back(place);
+            } else {
+                self.about.remove(&about);
+                self.free.push(place);
+            }
+        }
+    }
+
+    /// Whether something is under way that was sent fewer than so many times.
+    pub fn is_fresh(&self, sends: usize) -> bool {
+        let young = &self.queues[..sends.min(self.queues.len())];
+        !self.is_empty() && young.iter().flatten().any(|place| self.slab[*place as usize].wanted)
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_empty(&self) -> bool {
+        self.about.is_empty()
     }
 
     /// How many facts are under way.
     #[cfg(test)]
     pub fn len(&self) -> usize {
-        self.rumours.len()
+        self.about.len()
     }
 
-    fn insert(&mut self, rumour: Rumour) {
-        self.order.insert((rumour.sends, rumour.queued, rumour.fact.node));
-        self.rumours.insert(rumour.fact.node, rumour);
+    fn queue(&mut self, sends: u32) -> &mut VecDeque<u32> {
+        let number = sends as usize;
+        if self.queues.len() <= number {
+            self.queues.resize_with(number + 1, VecDeque::new);
+        }
+        &mut self.queues[number]
+    }
+
+    fn sweep(&mut self) {
+        let (slab, free) = (&self.slab, &mut self.free);
+        for queue in &mut self.queues {
+            queue.retain(|place| {
+                let wanted = slab[*place as usize].wanted;
+                if !wanted {
+                    free.push(*place);
+                }
+                wanted
+            });
+        }
+    }
+
+    fn make_room(&mut self) {
+        for queue in self.queues.iter_mut().rev() {
+            while let Some(place) = queue.pop_back() {
+                self.free.push(place);
+                if self.slab[place as usize].wanted {
+                    self.about.remove(&self.slab[place as usize].about);
+                    return;
+                }
+            }
+        }
     }
 }

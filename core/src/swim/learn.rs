@@ -1,49 +1,79 @@
 //! Taking facts in: what is heard from a member itself, what is said of it, and what is said of this node.
 
-use super::member::{Claim, Fact, Incarnation, Member, MemberStatus};
+use super::gossip::SELF;
+use super::member::{Claim, Fact, Incarnation, MemberStatus};
 use super::suspicion::Suspicion;
+use super::table::{Ix, Member};
 use super::{Swim, Timer, ignore};
 use crate::effect::{Effect, Effects};
 use crate::id::{NodeId, Role};
 use crate::observe::{Observation, Stale};
 use crate::time::{Duration, Instant, Now};
 
-/// Refutations in one window; a rumour beyond them is answered when the window ends.
+/// Refutations that may follow each other at once. After them there is one in half a period: an accusation waits no
+/// longer than that for its answer, which is far less than the shortest suspicion.
 const REFUTATIONS_MAX: u32 = 5;
-/// Length of that window, in periods.
-const REFUTATION_WINDOW: u64 = 10;
 /// Periods until a dead, departed or never heard member is forgotten: the reap time of dead nodes and the tombstone's
 /// after it. While it is remembered, an old rumour cannot bring it back.
 const FORGET_PERIODS: u64 = 1_140;
+/// A suspicion that may not run out now is looked at again after this part of a period.
+const LOOK_AGAIN: u64 = 4;
+/// Most members that died lately and still get rumours. At the bound the first goes.
+const FALLEN_MAX: usize = 64;
 
 /// How often this node refuted lately.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Refutations {
-    window_ends: Instant,
-    in_window: u32,
+    /// Refutations that count, less one for each half period since.
+    level: u32,
+    counted_at: Instant,
     deferred: Option<Incarnation>,
 }
+
+/// A member that was never heard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stranger {
+    /// Since when it is known.
+    pub since: Instant,
+    /// How often it was asked.
+    pub tries: u32,
+}
+
+/// Another process speaks in a member's name.
+pub(super) struct Impostor;
 
 impl Swim {
     /// Configured members are known from the beginning, unheard and with nothing said of them.
     pub(super) fn know_seeds(&mut self) {
         let role = if self.config.role == Role::Gate { Role::Gate } else { Role::Manager };
         for peer in self.config.seeds.clone() {
-            if peer.node != self.config.node {
+            if peer.node != self.config.node && self.members.find(peer.node).is_none() {
                 let (node, incarnation, claim) = (peer.node, Incarnation::NONE, Claim::Alive);
                 let fact = Fact { node, incarnation, claim, role, addr: peer.addr };
-                let member = Member { fact, confirmed: false, seed: true, since: Instant::ZERO };
-                self.members.put(node, member);
-                self.strangers.arm(node, Instant::ZERO);
+                let ix = self.members.add(&Member { fact, confirmed: false, seed: true });
+                self.unheard.insert(ix, Stranger { since: Instant::ZERO, tries: 0 });
+                self.strangers.arm(ix, Instant::ZERO);
             }
         }
     }
 
-    /// A member spoke: it is confirmed, and what it says of itself is true of that incarnation.
-    pub(super) fn hear(&mut self, now: Now, said: Fact, out: &mut Effects) {
-        let held = self.members.get(said.node).copied();
-        let mut member =
-            held.unwrap_or(Member { fact: said, confirmed: false, seed: false, since: now.mono });
+    /// A member spoke: it is confirmed, and what it says of itself is true of that incarnation. Gives its place, if it
+    /// has one.
+    pub(super) fn hear(&mut self, now: Now, said: Fact, out: &mut Effects) -> Result<Option<Ix>, Impostor> {
+        let ix = self.members.find(said.node);
+        if let Some(ix) = ix
+            && self.members.status(ix) != MemberStatus::Unconfirmed
+        {
+            if self.members.key(ix).0 == said.incarnation {
+                // Two processes under one name: a member moves only with a new life.
+                return if self.members.at(ix).fact.addr == said.addr { Ok(Some(ix)) } else { Err(Impostor) };
+            }
+            if !self.config.rules.own_word {
+                return Ok(Some(ix));
+            }
+        }
+        let held = ix.map(|ix| self.members.at(ix));
+        let mut member = held.unwrap_or(Member { fact: said, confirmed: false, seed: false });
         let news = match held {
             None => true,
             Some(_) if said.incarnation.is_absurd(member.fact.incarnation) => {
@@ -52,89 +82,97 @@ impl Swim {
             }
             Some(_) => member.merge(&said),
         };
-        if member.fact.incarnation == said.incarnation {
-            // Its own word on where it is; a rumour cannot move it within an incarnation.
+        let first = !member.confirmed;
+        if first && member.fact.incarnation == said.incarnation {
+            // Its own word on where it is, over a rumour's.
             (member.fact.role, member.fact.addr) = (said.role, said.addr);
         }
-        let first = !member.confirmed;
         member.confirmed = true;
-        if held != Some(member) {
-            self.put(now, member, out);
-        }
+        let ix = if held != Some(member) { self.put(now, ix, member, out) } else { ix };
+        let Some(ix) = ix else { return Ok(None) };
         if news {
-            self.gossip.push(said);
+            self.spread(now, ix, said.node);
         }
-        if first && let Claim::Suspect { by } = member.fact.claim {
+        if first && let Claim::Suspect { .. } = member.fact.claim {
             // The rumour came before the member did; from now on it counts.
-            self.suspect(now, member.fact, by);
+            self.suspect(now, ix, member.fact.incarnation, self.config.node);
         }
         if held.is_some_and(|old| old.status() == MemberStatus::Dead)
             && member.status() == MemberStatus::Alive
         {
-            self.exchange_with(now, said.node, out);
+            self.exchange_with(now, ix, out);
         }
+        Ok(Some(ix))
     }
 
-    /// Takes one rumour in.
-    pub(super) fn learn(&mut self, now: Now, fact: Fact, out: &mut Effects) {
+    /// Takes in what `teller` says of a member.
+    pub(super) fn learn(&mut self, now: Now, teller: NodeId, fact: Fact, out: &mut Effects) {
         if fact.node == self.config.node {
             return self.learn_of_self(now, fact, out);
         }
-        if let Claim::Suspect { by } = fact.claim
-            && (by == fact.node || by != self.config.node && self.members.get(by).is_none())
-        {
-            return ignore(Stale::Sender, out);
-        }
-        let Some(held) = self.members.get(fact.node).copied() else {
+        let Some(ix) = self.members.find(fact.node) else {
             return self.meet(now, fact, out);
         };
-        if held.confirmed && !held.fact.incarnation.believes(fact.incarnation) {
-            return ignore(Stale::Invalid, out);
-        }
-        let mut member = held;
-        if member.merge(&fact) {
-            self.put(now, member, out);
-            self.gossip.push(member.fact);
-            if let (Claim::Suspect { by }, true) = (fact.claim, member.confirmed) {
-                self.suspect(now, member.fact, by);
+        let known = self.members.key(ix);
+        if fact.key() < known {
+            if self.config.rules.own_word && self.corrections.len() < self.config.rules.packet_facts {
+                self.corrections.push(self.fact(ix, self.config.node));
             }
-        } else if held.fact.key() > fact.key() {
-            self.corrections.push(held.fact);
-        } else if let Claim::Suspect { by } = fact.claim {
-            self.confirm(fact, by);
+            return;
+        }
+        match fact.claim {
+            Claim::Suspect { by } => self.learn_suspicion(now, ix, fact, by, out),
+            Claim::Dead if fact.key() > known => self.learn_death(now, ix, teller, fact, out),
+            _ if fact.key() > known => self.take(now, ix, fact, out),
+            _ => {}
         }
     }
 
     /// The round of this member had no answer.
-    pub(super) fn accuse(&mut self, now: Now, node: NodeId, out: &mut Effects) {
-        if let Some(member) = self.members.get(node)
-            && matches!(member.status(), MemberStatus::Alive | MemberStatus::Suspect)
-        {
-            let fact = Fact { claim: Claim::Suspect { by: self.config.node }, ..member.fact };
-            self.learn(now, fact, out);
+    pub(super) fn accuse(&mut self, now: Now, ix: Ix, out: &mut Effects) {
+        let member = self.members.at(ix);
+        if member.is_live() {
+            let by = self.config.node;
+            let fact = Fact { claim: Claim::Suspect { by }, ..member.fact };
+            self.learn_suspicion(now, ix, fact, by, out);
         }
     }
 
-    /// A suspicion ran out unrefuted.
-    pub(super) fn suspicion_due(&mut self, now: Now, node: NodeId, out: &mut Effects) {
-        if now.mono < self.judges_from {
-            return self.timers.arm(Timer::Suspicion(node), self.judges_from);
+    /// A suspicion has run out unrefuted. Where this node may be the one that is cut off or slept, that proves nothing
+    /// yet; but not for ever, since all others may really be dead.
+    pub(super) fn suspicion_due(&mut self, now: Now, ix: Ix, out: &mut Effects) {
+        let Some(suspicion) = self.suspicions.get(&ix) else { return };
+        let silent = self.config.rules.silence && self.awareness.is_silent(now.mono);
+        let ends_by = suspicion.ends_by(self.awareness.last_heard());
+        if (silent || self.awareness.is_wary(now.mono)) && now.mono < ends_by {
+            let again = now.mono + self.config.rules.period.scale(1, LOOK_AGAIN);
+            return self.timers.arm(Timer::Suspicion(ix), again.min(ends_by));
         }
-        if let Some(member) = self.members.get(node)
-            && member.status() == MemberStatus::Suspect
-        {
-            let fact = Fact { claim: Claim::Dead, ..member.fact };
-            self.learn(now, fact, out);
+        if silent {
+            out.push(Effect::Observe(Observation::Unheard));
         }
+        let fact = Fact { claim: Claim::Dead, ..self.members.at(ix).fact };
+        self.take(now, ix, fact, out);
     }
 
     /// A dead, departed or never heard member has been so for long enough.
-    pub(super) fn forget(&mut self, node: NodeId) {
-        self.members.remove(node);
-        self.gossip.remove(node);
-        self.timers.disarm(Timer::Forget(node));
-        self.strangers.disarm(node);
-        self.tries.remove(&node);
+    pub(super) fn forget(&mut self, ix: Ix) {
+        self.timers.disarm(Timer::Forget(ix));
+        self.timers.disarm(Timer::Suspicion(ix));
+        self.strangers.disarm(ix);
+        self.unheard.remove(&ix);
+        self.suspicions.remove(&ix);
+        self.gossip.remove(ix);
+        self.fallen.retain(|(_, fallen)| *fallen != ix);
+        self.dead.retain(|dead| *dead != ix);
+        if self.round.as_ref().is_some_and(|round| round.target == ix) {
+            self.round = None;
+            self.timers.disarm(Timer::Direct);
+        }
+        if self.members.is_ordered(ix) {
+            self.order.retain(|ordered| ordered != ix);
+        }
+        self.members.remove(ix);
     }
 
     /// The deferred refutation.
@@ -155,7 +193,7 @@ impl Swim {
         match about_now {
             true => self.refute(now, fact.incarnation, out),
             // Old news: somebody has missed the newer.
-            false if fact.claim != Claim::Alive => self.gossip.push(self.own_fact()),
+            false if fact.claim != Claim::Alive => self.spread(now, SELF, self.config.node),
             false => {}
         }
     }
@@ -164,96 +202,183 @@ impl Swim {
         let Some(above) = self.incarnation.above(accused) else {
             return ignore(Stale::Invalid, out);
         };
-        let window = self.config.period.scale(REFUTATION_WINDOW, 1);
+        let rest = self.config.rules.period.scale(1, 2);
         let budget = &mut self.refutations;
-        if now.mono >= budget.window_ends {
-            (budget.window_ends, budget.in_window) = (now.mono + window, 0);
+        let rested = now.mono.since(budget.counted_at).as_nanos() / rest.as_nanos();
+        if rested > 0 {
+            budget.level = budget.level.saturating_sub(rested.min(u64::from(u32::MAX)) as u32);
+            budget.counted_at = now.mono;
         }
-        if budget.in_window >= REFUTATIONS_MAX {
+        if budget.level >= REFUTATIONS_MAX {
             budget.deferred = budget.deferred.max(Some(accused));
-            return self.timers.arm(Timer::Refute, budget.window_ends);
+            let next = budget.counted_at + rest;
+            return self.timers.arm(Timer::Refute, next);
         }
-        budget.in_window += 1;
+        budget.level += 1;
         self.incarnation = above;
-        self.gossip.push(self.own_fact());
+        self.awareness.worse(1);
+        self.spread(now, SELF, self.config.node);
         out.push(Effect::Observe(Observation::Refuted));
     }
 
-    /// A rumour of a node that is not known.
+    /// A rumour of a node that is not known. The death of a stranger is no news.
     fn meet(&mut self, now: Now, fact: Fact, out: &mut Effects) {
-        let member = Member { fact, confirmed: false, seed: false, since: now.mono };
-        self.put(now, member, out);
-        if self.members.get(fact.node).is_some() {
-            self.gossip.push(fact);
+        let by = match fact.claim {
+            Claim::Dead | Claim::Left => return,
+            Claim::Suspect { by } => by,
+            Claim::Alive => fact.node,
+        };
+        if let Some(ix) = self.put(now, None, Member { fact, confirmed: false, seed: false }, out) {
+            self.spread(now, ix, by);
         }
     }
 
-    fn suspect(&mut self, now: Now, fact: Fact, by: NodeId) {
-        let members = self.members.live() + 1;
-        let suspicion = Suspicion::new(fact.incarnation, by, now.mono, members, self.config.period);
-        self.timers.arm(Timer::Suspicion(fact.node), suspicion.deadline());
-        self.suspicions.insert(fact.node, suspicion);
-    }
-
-    fn confirm(&mut self, fact: Fact, by: NodeId) {
-        if let Some(suspicion) = self.suspicions.get_mut(&fact.node)
-            && suspicion.incarnation() == fact.incarnation
-            && suspicion.confirm(by)
-        {
-            self.timers.arm(Timer::Suspicion(fact.node), suspicion.deadline());
-            self.gossip.push(fact);
+    fn learn_suspicion(&mut self, now: Now, ix: Ix, fact: Fact, by: NodeId, out: &mut Effects) {
+        let member = self.members.at(ix);
+        if fact.key() == member.fact.key() {
+            if let Some(suspicion) = self.suspicions.get_mut(&ix)
+                && suspicion.incarnation() == fact.incarnation
+                && (by == self.config.node || self.members.find(by).is_some())
+                && by != fact.node
+                && suspicion.confirm(by)
+            {
+                // In the past where confirmations come late: it is due with the next wake.
+                self.timers.arm(Timer::Suspicion(ix), suspicion.deadline().max(now.mono));
+                self.spread(now, ix, by);
+            }
+            return;
         }
-    }
-
-    /// The one place where a record changes: order, timers, testimony and changes follow its status.
-    fn put(&mut self, now: Now, mut member: Member, out: &mut Effects) {
-        let node = member.fact.node;
-        let before = self.members.get(node).map(Member::status);
-        let after = member.status();
-        if before != Some(after) {
-            member.since = now.mono;
+        if by == fact.node || by != self.config.node && self.members.find(by).is_none() {
+            return ignore(Stale::Sender, out);
         }
-        if before.is_none() && self.members.is_full() {
-            match self.members.oldest_stranger() {
-                Some(stranger) => self.forget(stranger),
-                None => return ignore(Stale::State, out),
+        if member.confirmed && !member.fact.incarnation.believes(fact.incarnation) {
+            return ignore(Stale::Invalid, out);
+        }
+        let mut told = member;
+        if told.merge(&fact) {
+            self.put(now, Some(ix), told, out);
+            self.spread(now, ix, by);
+            if told.confirmed {
+                self.suspect(now, ix, fact.incarnation, by);
             }
         }
-        self.members.put(node, member);
+    }
+
+    /// Another holds a member for dead. That is enough where with it enough members accuse; else it is an accusation.
+    fn learn_death(&mut self, now: Now, ix: Ix, teller: NodeId, fact: Fact, out: &mut Effects) {
+        let member = self.members.at(ix);
+        let suspicion =
+            self.suspicions.get(&ix).filter(|suspicion| suspicion.incarnation() == fact.incarnation);
+        let others = (self.members.live() + 1).saturating_sub(2);
+        let proven = match suspicion {
+            Some(suspicion) => suspicion.is_proven_with(teller),
+            None => self.config.rules.witnesses.min(others + 1) <= 1,
+        };
+        if proven || !member.is_live() {
+            return self.take(now, ix, fact, out);
+        }
+        let fact = Fact { claim: Claim::Suspect { by: teller }, ..fact };
+        if fact.key() >= member.fact.key() {
+            self.learn_suspicion(now, ix, fact, teller, out);
+        }
+    }
+
+    /// Takes a newer fact as it is.
+    fn take(&mut self, now: Now, ix: Ix, fact: Fact, out: &mut Effects) {
+        let mut member = self.members.at(ix);
+        if member.confirmed && !member.fact.incarnation.believes(fact.incarnation) {
+            return ignore(Stale::Invalid, out);
+        }
+        if member.merge(&fact) {
+            self.put(now, Some(ix), member, out);
+            self.spread(now, ix, self.config.node);
+        }
+    }
+
+    fn suspect(&mut self, now: Now, ix: Ix, incarnation: Incarnation, by: NodeId) {
+        let members = self.members.live() + 1;
+        let suspicion = Suspicion::new(incarnation, by, now.mono, members, &self.config.rules);
+        self.timers.arm(Timer::Suspicion(ix), suspicion.deadline());
+        self.suspicions.insert(ix, suspicion);
+    }
+
+    /// The one place where a record changes: order, timers, testimony and changes follow its status. Gives its place;
+    /// none where there is no room.
+    fn put(&mut self, now: Now, ix: Option<Ix>, member: Member, out: &mut Effects) -> Option<Ix> {
+        let before = ix.map(|ix| self.members.status(ix));
+        let after = member.status();
+        let ix = match ix {
+            Some(ix) => {
+                self.members.set(ix, &member);
+                ix
+            }
+            None => self.make_room(out).then(|| self.members.add(&member))?,
+        };
         let live = |status| matches!(status, MemberStatus::Alive | MemberStatus::Suspect);
         let probed = self.probes(member.fact.role);
-        if after != MemberStatus::Suspect && self.suspicions.remove(&node).is_some() {
-            self.timers.disarm(Timer::Suspicion(node));
+        if after != MemberStatus::Suspect && self.suspicions.remove(&ix).is_some() {
+            self.timers.disarm(Timer::Suspicion(ix));
         }
-        match (before.is_some_and(live), live(after)) {
-            (false, true) if probed => self.order.insert(node, &mut self.rng),
-            (true, false) => self.order.remove(node),
-            _ => {}
+        if live(after) && probed && !self.members.is_ordered(ix) {
+            self.order.insert(ix, &mut self.rng);
+            self.members.set_ordered(ix, true);
         }
         if before == Some(after) {
-            return;
+            return Some(ix);
         }
-        self.arm_forget(now, &member);
+        self.arm_forget(now, ix, &member);
         if after == MemberStatus::Unconfirmed {
+            self.unheard.insert(ix, Stranger { since: now.mono, tries: 0 });
             if probed && member.fact.role != Role::Worker {
-                self.strangers.arm(node, now.mono);
+                self.strangers.arm(ix, now.mono);
             }
-            return;
+            return Some(ix);
         }
-        self.strangers.disarm(node);
-        self.tries.remove(&node);
+        if before == Some(MemberStatus::Unconfirmed) {
+            self.unheard.remove(&ix);
+            self.strangers.disarm(ix);
+        }
+        if after == MemberStatus::Dead && probed {
+            self.bury(now, ix);
+        }
+        let node = member.fact.node;
         self.changes.push((node, after));
         out.push(Effect::Observe(Observation::Member { node, status: after }));
+        Some(ix)
     }
 
-    fn arm_forget(&mut self, now: Now, member: &Member) {
+    fn bury(&mut self, now: Now, ix: Ix) {
+        if !self.dead.contains(&ix) {
+            self.dead.push(ix);
+        }
+        self.fallen.retain(|(_, fallen)| *fallen != ix);
+        if self.fallen.len() == FALLEN_MAX {
+            self.fallen.pop_front();
+        }
+        self.fallen.push_back((now.mono, ix));
+    }
+
+    /// Whether there is room for another member, if need be made by forgetting the longest known stranger that is not
+    /// configured.
+    fn make_room(&mut self, out: &mut Effects) -> bool {
+        if !self.members.is_full() {
+            return true;
+        }
+        let strangers = self.unheard.iter().filter(|(ix, _)| !self.members.at(**ix).seed);
+        match strangers.map(|(ix, stranger)| (stranger.since, *ix)).min() {
+            Some((_, ix)) => self.forget(ix),
+            None => ignore(Stale::State, out),
+        }
+        !self.members.is_full()
+    }
+
+    fn arm_forget(&mut self, now: Now, ix: Ix, member: &Member) {
         let passing =
             matches!(member.status(), MemberStatus::Unconfirmed | MemberStatus::Dead | MemberStatus::Left);
-        let timer = Timer::Forget(member.fact.node);
         match passing && !member.seed {
-            true => self.timers.arm(timer, now.mono + forget_after(self.config.period)),
+            true => self.timers.arm(Timer::Forget(ix), now.mono + forget_after(self.config.rules.period)),
             false => {
-                self.timers.disarm(timer);
+                self.timers.disarm(Timer::Forget(ix));
             }
         }
     }

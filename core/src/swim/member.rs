@@ -1,14 +1,11 @@
-//! What is known of other members: facts, their order, and the table of them.
+//! What is said of members: facts and their order.
 //!
 //! A fact about a node is `(incarnation, claim)`, ordered by incarnation first and by the claim's rank second. The
-//! newer fact wins, so merging views is the join of a lattice: the order in which facts arrive does not matter. The
-//! table holds facts and their attributes; it sends nothing and arms no timer.
+//! newer fact wins, so merging views is the join of a lattice: the order in which facts arrive does not matter.
 
-use alloc::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 
 use crate::id::{BootNo, NodeId, Role};
-use crate::time::Instant;
 
 /// Most members that a node remembers, itself aside. At the bound the longest known unconfirmed member that is not
 /// configured makes room; where there is none, the new one is refused.
@@ -73,6 +70,14 @@ impl Incarnation {
     /// The life. At least the node's boot number; more after it refuted a rumour of a later life.
     pub const fn boot(self) -> BootNo {
         BootNo((self.0 >> 32) as u32)
+    }
+    /// As a number: `boot << 32 | refutes`.
+    pub(super) const fn raw(self) -> u64 {
+        self.0
+    }
+    /// From that number.
+    pub(super) const fn from_raw(raw: u64) -> Self {
+        Self(raw)
     }
     const fn refutes(self) -> u32 {
         self.0 as u32
@@ -141,7 +146,8 @@ impl Claim {
         }
     }
 
-    const fn status(self) -> MemberStatus {
+    /// What it makes of a member that was heard.
+    pub(super) const fn status(self) -> MemberStatus {
         match self {
             Self::Alive => MemberStatus::Alive,
             Self::Suspect { .. } => MemberStatus::Suspect,
@@ -178,43 +184,6 @@ impl Fact {
     }
 }
 
-/// One member as this node knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// The newest fact.
-    pub fact: Fact,
-    /// Whether the member itself was ever heard. Never taken back while the record lives.
-    pub confirmed: bool,
-    /// Whether configuration names it: such a record is never forgotten.
-    pub seed: bool,
-    /// When it became known, or when its status last changed.
-    pub since: Instant,
-}
-
-impl Member {
-    /// What others on this node see.
-    pub fn status(&self) -> MemberStatus {
-        match self.confirmed {
-            true => self.fact.claim.status(),
-            false => MemberStatus::Unconfirmed,
-        }
-    }
-
-    /// Takes in a fact about the same node; tells whether it was newer.
-    pub fn merge(&mut self, fact: &Fact) -> bool {
-        let newer = fact.key() > self.fact.key();
-        if newer {
-            // Attributes belong to an incarnation: another claim about the same one does not move the member.
-            let (role, addr) = match fact.incarnation > self.fact.incarnation {
-                true => (fact.role, fact.addr),
-                false => (self.fact.role, self.fact.addr),
-            };
-            self.fact = Fact { role, addr, ..*fact };
-        }
-        newer
-    }
-}
-
 /// A member, as the owner of the machine sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberInfo {
@@ -222,81 +191,12 @@ pub struct MemberInfo {
     pub node: NodeId,
     /// What is believed of it.
     pub status: MemberStatus,
+    /// Whether it is said to live: also of a member that was never heard itself.
+    pub listed: bool,
     /// Where it takes datagrams.
     pub addr: Addr,
     /// What it does.
     pub role: Role,
     /// Its life; 0 while nothing was heard of it. At least its boot number (see [`Incarnation::boot`]).
     pub boot: BootNo,
-}
-
-/// All other members, and how many of them count.
-#[derive(Clone, Debug, Default)]
-pub struct Members {
-    rows: BTreeMap<NodeId, Member>,
-    live: usize,
-    rumoured: usize,
-}
-
-impl Members {
-    /// The record of a node.
-    pub fn get(&self, node: NodeId) -> Option<&Member> {
-        self.rows.get(&node)
-    }
-
-    /// Whether nobody else can be remembered.
-    pub fn is_full(&self) -> bool {
-        self.rows.len() >= MEMBERS_MAX
-    }
-
-    /// Who may make room: the longest known member that was never heard and is not configured.
-    pub fn oldest_stranger(&self) -> Option<NodeId> {
-        let strangers = self.rows.values().filter(|member| !member.confirmed && !member.seed);
-        strangers.map(|member| (member.since, member.fact.node)).min().map(|(_, node)| node)
-    }
-
-    /// Adds or replaces a record.
-    pub fn put(&mut self, node: NodeId, member: Member) {
-        self.remove(node);
-        self.count(&member, true);
-        self.rows.insert(node, member);
-    }
-
-    /// Drops a record.
-    pub fn remove(&mut self, node: NodeId) {
-        if let Some(old) = self.rows.remove(&node) {
-            self.count(&old, false);
-        }
-    }
-
-    /// All records, by node.
-    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Member)> {
-        self.rows.iter().map(|(node, member)| (*node, member))
-    }
-
-    /// Records of nodes after `node` (from the first where `None`), in order.
-    pub fn after(&self, node: Option<NodeId>) -> impl Iterator<Item = &Member> {
-        use core::ops::Bound::{Excluded, Unbounded};
-        self.rows.range((node.map_or(Unbounded, Excluded), Unbounded)).map(|(_, member)| member)
-    }
-
-    /// How many were heard themselves and are alive or suspected.
-    pub fn live(&self) -> usize {
-        self.live
-    }
-
-    /// How many are said to be alive, heard or not.
-    pub fn rumoured(&self) -> usize {
-        self.rumoured
-    }
-
-    fn count(&mut self, member: &Member, add: bool) {
-        let step = |count: usize| if add { count + 1 } else { count - 1 };
-        if matches!(member.status(), MemberStatus::Alive | MemberStatus::Suspect) {
-            self.live = step(self.live);
-        }
-        if member.fact.incarnation.is_legal() && member.fact.claim.rank() < Claim::Dead.rank() {
-            self.rumoured = step(self.rumoured);
-        }
-    }
 }

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use minicbor::{Decode, Encode};
 
 use super::member::{Addr, Claim, Fact, Incarnation};
+use super::table::LEAVES;
 use crate::id::{NodeId, Role};
 
 /// Most bytes of an encoded packet. The 1,200 bytes of a datagram, less what the seal around it may take.
@@ -35,6 +36,10 @@ pub struct Packet {
     /// Facts about members: rumours, or the rows of a [`Body::Page`]. At most [`FACTS_MAX`].
     #[n(5)]
     pub facts: Vec<Fact>,
+    /// With a [`Body::Pull`]: the digest of the sender's view, by ranges of ids. Pages then leave out the ranges in
+    /// which both agree. A power of two of parts, at most 128.
+    #[n(6)]
+    pub digest: Option<Vec<u32>>,
 }
 
 /// What a packet is about. Numbers (`seq`) are the asker's; an answer repeats them.
@@ -122,9 +127,13 @@ impl Packet {
     }
 
     /// Whether every value is one that a member can send.
-    pub fn is_legal(&self) -> bool {
+    pub fn is_legal(&self, facts_max: usize) -> bool {
         let legal = |fact: &Fact| fact.incarnation.is_legal() && fact.node != NodeId::default();
-        self.facts.len() <= FACTS_MAX && legal(&self.introduction()) && self.facts.iter().all(legal)
+        let parts = |digest: &Vec<u32>| digest.len().is_power_of_two() && digest.len() <= LEAVES;
+        self.facts.len() <= facts_max
+            && legal(&self.introduction())
+            && self.facts.iter().all(legal)
+            && self.digest.as_ref().is_none_or(parts)
     }
 
     /// Whether everyone in it can be in the group of a node with this role: gates are among themselves, managers and

@@ -7,91 +7,123 @@ use alloc::vec::Vec;
 use smallvec::SmallVec;
 
 use super::member::Addr;
+use super::table::Ix;
 use crate::id::NodeId;
 use crate::rng::NodeRng;
+use crate::time::Instant;
 
-/// Members asked to ask in our place.
-pub const PROXIES: usize = 3;
+/// Most members drawn at once that need no memory on the heap.
+pub const SAMPLE_MAX: usize = 8;
+/// Draws for each member wanted before all are looked at.
+const DRAWS: usize = 8;
 /// Most questions under way for others. At the bound the asker gets a nack at once.
 pub const RELAYS_MAX: usize = 128;
 /// Most of them for one asker; policy as above.
 pub const RELAYS_PER_ASKER: usize = 8;
 
-/// Whose turn it is: everyone once in random order, then a new order. A member is asked once in `2n - 1` rounds at worst.
+/// Whose turn it is: everyone once in random order, then a new order. A member is asked once in `2n - 1` rounds at
+/// worst. Who is no longer asked is passed over, and taken out with the next new order.
 #[derive(Clone, Debug, Default)]
 pub struct Order {
-    nodes: Vec<NodeId>,
+    members: Vec<Ix>,
     cursor: usize,
 }
 
 impl Order {
-    /// Puts a member at a random place: nobody is skipped, and it may have to wait for the next traversal.
-    pub fn insert(&mut self, node: NodeId, rng: &mut NodeRng) {
-        let place = rng.below(self.nodes.len() as u64 + 1) as usize;
-        self.nodes.insert(place, node);
-        if place <= self.cursor {
-            self.cursor += 1;
-        }
+    /// Puts a member at a random place of those whose turn is still to come. Nobody is skipped: who stood there goes
+    /// to the end.
+    pub fn insert(&mut self, member: Ix, rng: &mut NodeRng) {
+        let last = self.members.len();
+        self.members.push(member);
+        let place = rng.range(self.cursor.min(last) as u64, last as u64 + 1) as usize;
+        self.members.swap(place, last);
     }
 
-    /// Takes a member out: nobody is skipped.
-    pub fn remove(&mut self, node: NodeId) {
-        if let Some(place) = self.nodes.iter().position(|other| *other == node) {
-            self.nodes.remove(place);
-            if place < self.cursor {
-                self.cursor -= 1;
-            }
-        }
+    /// Takes out whoever is not kept. Nobody else is skipped.
+    pub fn retain(&mut self, mut keep: impl FnMut(Ix) -> bool) {
+        let (mut place, mut passed) = (0, 0);
+        let cursor = self.cursor;
+        self.members.retain(|member| {
+            let kept = keep(*member);
+            passed += usize::from(!kept && place < cursor);
+            place += 1;
+            kept
+        });
+        self.cursor -= passed;
     }
 
-    /// The next member.
-    pub fn next(&mut self, rng: &mut NodeRng) -> Option<NodeId> {
-        if self.cursor >= self.nodes.len() {
-            rng.shuffle(&mut self.nodes);
-            self.cursor = 0;
-        }
-        let node = self.nodes.get(self.cursor).copied();
-        self.cursor += 1;
-        node
+    /// The next member whose turn it is.
+    pub fn next(&mut self) -> Option<Ix> {
+        let member = self.members.get(self.cursor).copied();
+        self.cursor += usize::from(member.is_some());
+        member
+    }
+
+    /// Begins a traversal in a new order.
+    pub fn begin(&mut self, rng: &mut NodeRng) {
+        rng.shuffle(&mut self.members);
+        self.cursor = 0;
     }
 
     /// Everyone in it, in no particular order.
-    #[cfg(test)]
-    pub fn nodes(&self) -> &[NodeId] {
-        &self.nodes
+    pub fn members(&self) -> &[Ix] {
+        &self.members
     }
+}
 
-    /// Up to `count` different members that `fits` accepts, at random.
-    pub fn sample(
-        &self,
-        count: usize,
-        rng: &mut NodeRng,
-        fits: impl Fn(NodeId) -> bool,
-    ) -> SmallVec<[NodeId; PROXIES]> {
-        let mut chosen = SmallVec::new();
-        let mut nodes = self.nodes.clone();
-        while chosen.len() < count && !nodes.is_empty() {
-            let pick = rng.below(nodes.len() as u64) as usize;
-            let node = nodes.swap_remove(pick);
-            if fits(node) {
-                chosen.push(node);
-            }
+/// Up to `count` different ones of `from` that `fits` accepts, at random. Few draws where most fit; where few do, all
+/// are looked at from a random place on, so that whoever fits is found.
+pub fn sample(
+    from: impl Fn(usize) -> Ix,
+    len: usize,
+    count: usize,
+    rng: &mut NodeRng,
+    fits: impl Fn(Ix) -> bool,
+) -> SmallVec<[Ix; SAMPLE_MAX]> {
+    let mut chosen: SmallVec<[Ix; SAMPLE_MAX]> = SmallVec::new();
+    let take = |member: Ix, chosen: &mut SmallVec<[Ix; SAMPLE_MAX]>| {
+        if chosen.len() < count && !chosen.contains(&member) && fits(member) {
+            chosen.push(member);
         }
-        chosen
+    };
+    if len == 0 {
+        return chosen;
     }
+    for _ in 0..DRAWS * count {
+        if chosen.len() == count {
+            return chosen;
+        }
+        take(from(rng.below(len as u64) as usize), &mut chosen);
+    }
+    let start = rng.below(len as u64) as usize;
+    for place in 0..len {
+        if chosen.len() == count {
+            break;
+        }
+        take(from((start + place) % len), &mut chosen);
+    }
+    chosen
 }
 
 /// The question of one period.
 #[derive(Clone, Debug)]
 pub struct Round {
     /// Whom it is about.
-    pub target: NodeId,
+    pub target: Ix,
     /// Its number.
     pub seq: u32,
+    /// When it was asked.
+    pub asked_at: Instant,
+    /// When proxies are asked.
+    pub direct_until: Instant,
+    /// When it ends.
+    pub ends_at: Instant,
     /// Whether an answer came, by whatever way.
     pub answered: bool,
     /// Who was asked to ask.
-    pub proxies: SmallVec<[NodeId; PROXIES]>,
+    pub proxies: SmallVec<[NodeId; SAMPLE_MAX]>,
+    /// How many of them have said anything.
+    pub replies: u32,
 }
 
 /// A question that this node asks for another.

@@ -4,17 +4,16 @@
 use smallvec::SmallVec;
 
 use super::member::Incarnation;
+use super::rules::Rules;
 use crate::id::NodeId;
 use crate::time::{Duration, Instant};
 
-/// Periods of the shortest timeout per `log10 n` (Lifeguard's alpha).
-const ALPHA: f64 = 5.0;
-/// The longest timeout in shortest ones (Lifeguard's beta).
-const BETA: u64 = 6;
-/// Confirmations that bring the timeout down to the shortest (Lifeguard's K). At the bound further ones change nothing.
-const CONFIRMATIONS: usize = 3;
+/// Most confirmations that count (Lifeguard's K). At the bound further ones change nothing.
+pub const CONFIRMATIONS_MAX: usize = 3;
+/// Longest waits of a member that hears somebody now and then but not as it should, in longest suspicions.
+const PATIENCE: u64 = 8;
 /// `log(c + 1) / log(k + 1)` in millionths, for `k` of 1 to 3 and `c` of 0 to `k`.
-const SHARE: [[u64; CONFIRMATIONS + 1]; CONFIRMATIONS] = [
+const SHARE: [[u64; CONFIRMATIONS_MAX + 1]; CONFIRMATIONS_MAX] = [
     [0, 1_000_000, 1_000_000, 1_000_000],
     [0, 630_930, 1_000_000, 1_000_000],
     [0, 500_000, 792_481, 1_000_000],
@@ -26,26 +25,25 @@ pub struct Suspicion {
     incarnation: Incarnation,
     opened_at: Instant,
     shortest: Duration,
+    longest: Duration,
     needed: usize,
-    accusers: SmallVec<[NodeId; CONFIRMATIONS + 1]>,
+    witnesses: usize,
+    accusers: SmallVec<[NodeId; CONFIRMATIONS_MAX + 1]>,
 }
 
 impl Suspicion {
     /// Opened by its first accuser in a group of `members`, this node and the suspect included.
-    pub fn new(
-        incarnation: Incarnation,
-        first: NodeId,
-        now: Instant,
-        members: usize,
-        period: Duration,
-    ) -> Self {
-        let micro_alpha = ALPHA * 1e6 * libm::log10(members as f64).max(1.0);
+    pub fn new(incarnation: Incarnation, first: NodeId, now: Instant, members: usize, rules: &Rules) -> Self {
+        let shortest = rules.shortest(members);
+        // Neither the first accuser nor the suspect can confirm.
+        let others = members.saturating_sub(2);
         Self {
             incarnation,
             opened_at: now,
-            shortest: period.scale(micro_alpha as u64, 1_000_000),
-            // Neither the first accuser nor the suspect can confirm.
-            needed: CONFIRMATIONS.min(members.saturating_sub(2)),
+            shortest,
+            longest: shortest.scale((rules.beta * 1e3) as u64, 1_000),
+            needed: rules.confirmations.min(CONFIRMATIONS_MAX).min(others),
+            witnesses: rules.witnesses.min(others + 1),
             accusers: SmallVec::from_slice(&[first]),
         }
     }
@@ -64,16 +62,33 @@ impl Suspicion {
         counts
     }
 
+    /// Whether so many members accuse that somebody's word of the death is enough, `teller` among them.
+    pub fn is_proven_with(&self, teller: NodeId) -> bool {
+        let others = self.accusers.iter().filter(|by| **by != teller).count();
+        others + 1 >= self.witnesses
+    }
+
     /// When the member is dead. Only ever moves earlier.
     pub fn deadline(&self) -> Instant {
-        let longest = self.shortest.scale(BETA, 1);
         let timeout = match self.needed {
             0 => self.shortest,
             needed => {
-                let share = SHARE[needed - 1][self.accusers.len() - 1];
-                longest.saturating_sub(longest.saturating_sub(self.shortest).scale(share, 1_000_000))
+                let share = SHARE[needed - 1][(self.accusers.len() - 1).min(needed)];
+                self.longest
+                    .saturating_sub(self.longest.saturating_sub(self.shortest).scale(share, 1_000_000))
             }
         };
         self.opened_at + timeout
+    }
+
+    /// When it ends even if this node, who heard somebody last at `heard`, may be the one that is cut off: after as long
+    /// again as the longest suspicion without a word from anybody, and in any case after [`PATIENCE`] such spans. In a
+    /// group of two, where silence is all there can be, the span is the shortest suspicion, and there is one.
+    pub fn ends_by(&self, heard: Instant) -> Instant {
+        let deadline = self.deadline();
+        match self.needed {
+            0 => deadline + self.shortest,
+            _ => (deadline.max(heard) + self.longest).min(deadline + self.longest.scale(PATIENCE, 1)),
+        }
     }
 }

@@ -1,22 +1,30 @@
-//! Exchanging whole views: at the start with a configured member, then now and then with a random one, and with whoever
-//! comes back from the dead. Rumours travel a bounded number of times; exchanges bring what they missed.
+//! Exchanging views: at the start with a configured member, then now and then with a random one, and with whoever comes
+//! back from the dead. Rumours travel a bounded number of times; exchanges bring what they missed.
 //!
 //! The asker pulls page by page, one packet each way, so that neither side ever sends more than one packet for one
-//! received. A mutual exchange makes the other side pull in turn.
+//! received. It sends a digest of its view along, in parts by ranges of ids; pages leave out the parts in which both
+//! agree, so that two members with equal views exchange two packets. A mutual exchange makes the other side pull in
+//! turn where they differ.
 
+use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 
 use super::member::{Addr, Claim, Fact, MemberStatus};
-use super::packet::{Body, FACTS_MAX};
+use super::packet::Body;
+use super::probe::sample;
+use super::send::{To, own_fact};
+use super::table::{Ix, LEAVES, leaf};
 use super::{Swim, Timer};
 use crate::effect::Effects;
 use crate::id::NodeId;
-use crate::time::Now;
+use crate::time::{Duration, Now};
 
-/// Periods between exchanges with a random member, give or take a fifth.
-pub(super) const EXCHANGE_PERIODS: u64 = 30;
 /// How often one page is asked for before the exchange is given up.
 const PAGE_TRIES: u32 = 3;
+/// Members for each part of a digest that are aimed at.
+const MEMBERS_PER_PART: usize = 4;
+/// Fewest parts of a digest.
+const PARTS_MIN: usize = 16;
 
 /// The exchange that this node drives. There is one at a time; another occasion meanwhile is let pass.
 #[derive(Clone, Copy, Debug)]
@@ -31,33 +39,43 @@ pub(super) struct Exchange {
 impl Swim {
     /// Asks a configured member for all others, until one has answered to the end.
     pub(super) fn join(&mut self, now: Now, out: &mut Effects) {
-        let seeds: Vec<(NodeId, Addr)> = self
-            .members
-            .iter()
-            .filter(|(_, member)| member.seed)
-            .map(|(node, member)| (node, member.fact.addr))
-            .collect();
+        let seeds: Vec<Ix> =
+            self.members.iter().filter(|(_, member)| member.seed).map(|(ix, _)| ix).collect();
         match seeds.get(self.rng.below(seeds.len() as u64) as usize) {
-            Some(&(peer, addr)) => self.begin(now, peer, addr, true, out),
+            Some(&ix) => self.exchange_with(now, ix, out),
             None => self.joined = true,
         }
     }
 
     /// Exchanges views with a member, both ways.
-    pub(super) fn exchange_with(&mut self, now: Now, node: NodeId, out: &mut Effects) {
-        if let Some(member) = self.members.get(node) {
-            let addr = member.fact.addr;
-            self.begin(now, node, addr, true, out);
-        }
+    pub(super) fn exchange_with(&mut self, now: Now, ix: Ix, out: &mut Effects) {
+        let fact = self.members.at(ix).fact;
+        self.begin(now, fact.node, fact.addr, true, out);
     }
 
-    /// The time for an exchange with a random member has come.
+    /// Arms the first exchange at random: members that start together do not exchange in step.
+    pub(super) fn arm_first_exchange(&mut self, now: Now) {
+        let most = self.config.rules.exchange_periods;
+        self.exchange_wait = if self.config.rules.digest { 1 } else { most };
+        let span = self.config.rules.period.scale(self.exchange_wait, 1);
+        let wait = Duration::from_nanos(self.rng.below(span.as_nanos()));
+        self.timers.arm(Timer::Exchange, now.mono + wait);
+    }
+
+    /// The time for an exchange with a random member has come. While exchanges bring members that were not known, as
+    /// after a start or a cut, they follow each other soon; then ever more slowly.
     pub(super) fn exchange_due(&mut self, now: Now, out: &mut Effects) {
-        self.arm_about(Timer::Exchange, now, EXCHANGE_PERIODS);
-        let alive =
-            |node| self.members.get(node).is_some_and(|member| member.status() == MemberStatus::Alive);
-        if let Some(&node) = self.order.sample(1, &mut self.rng, alive).first() {
-            self.exchange_with(now, node, out);
+        let most = self.config.rules.exchange_periods;
+        let grew =
+            core::mem::replace(&mut self.known_at_exchange, self.members.told_of()) < self.members.told_of();
+        self.exchange_wait =
+            if grew && self.config.rules.digest { 1 } else { (2 * self.exchange_wait).min(most) };
+        self.arm_about(Timer::Exchange, now, self.exchange_wait);
+        let (order, members) = (self.order.members(), &self.members);
+        let alive = |ix| members.status(ix) == MemberStatus::Alive;
+        let chosen = sample(|place| order[place], order.len(), 1, &mut self.rng, alive);
+        if let Some(&ix) = chosen.first() {
+            self.exchange_with(now, ix, out);
         }
     }
 
@@ -73,24 +91,40 @@ impl Swim {
     pub(super) fn pulled(
         &mut self,
         now: Now,
-        (peer, addr): (NodeId, Addr),
-        after: Option<NodeId>,
-        mutual: bool,
+        peer: To,
+        (after, mutual): (Option<NodeId>, bool),
+        theirs: Option<&[u32]>,
         out: &mut Effects,
     ) {
         let mut facts = self.charge(peer);
-        let mut next = None;
-        let known = |fact: &Fact| fact.incarnation.is_legal() && fact.node != peer;
-        for fact in self.members.after(after).map(|member| member.fact).filter(known) {
-            if facts.len() == FACTS_MAX {
-                next = facts.last().map(|last| last.node);
-                break;
+        let own = theirs.map(|theirs| self.digest(theirs.len()));
+        let differs = |node: NodeId| match (&own, theirs) {
+            (Some(own), Some(theirs)) => {
+                let part = leaf(node, own.len());
+                own[part] != theirs[part]
             }
-            facts.push(fact);
+            _ => true,
+        };
+        let equal = own.as_deref().is_some_and(|own| Some(own) == theirs);
+        let room = self.config.rules.packet_facts - facts.len();
+        // The first rows after `after`, and one more to see whether there is one.
+        let mut first: BinaryHeap<(NodeId, Ix)> = BinaryHeap::with_capacity(room + 2);
+        for (ix, node) in self.members.told().filter(|_| !equal) {
+            if after < Some(node) && node != peer.node && differs(node) {
+                first.push((node, ix));
+                if first.len() > room + 1 {
+                    first.pop();
+                }
+            }
         }
-        self.send_facts(addr, Body::Page { after, next }, facts, out);
-        if mutual && after.is_none() {
-            self.begin(now, peer, addr, false, out);
+        let mut rows = first.into_sorted_vec();
+        let more = rows.len() > room;
+        rows.truncate(room);
+        let next = rows.last().filter(|_| more).map(|(node, _)| *node);
+        facts.extend(rows.iter().map(|(_, ix)| self.fact(*ix, self.config.node)));
+        self.send_facts(peer.addr, Body::Page { after, next }, facts, None, out);
+        if mutual && after.is_none() && !equal {
+            self.begin(now, peer.node, peer.addr, false, out);
         }
     }
 
@@ -104,15 +138,15 @@ impl Swim {
         out: &mut Effects,
     ) {
         for fact in facts {
-            let alive = |node| {
-                matches!(self.status(node), Some(MemberStatus::Alive | MemberStatus::Suspect))
-                    && node != self.config.node
+            let live = || {
+                matches!(self.status(fact.node), Some(MemberStatus::Alive | MemberStatus::Suspect))
+                    && fact.node != self.config.node
             };
             let claim = match fact.claim {
-                Claim::Dead if alive(fact.node) => Claim::Suspect { by: from },
+                Claim::Dead if live() => Claim::Suspect { by: from },
                 claim => claim,
             };
-            self.learn(now, Fact { claim, ..*fact }, out);
+            self.learn(now, from, Fact { claim, ..*fact }, out);
         }
         let Some(exchange) = self.exchange.filter(|open| open.peer == from && open.after == after) else {
             return;
@@ -138,8 +172,17 @@ impl Swim {
     fn pull(&mut self, now: Now, exchange: Exchange, out: &mut Effects) {
         let Exchange { peer, addr, after, mutual, tries } = exchange;
         self.exchange = Some(Exchange { tries: tries + 1, ..exchange });
-        self.timers.arm(Timer::Page, now.mono + self.config.period);
-        self.send(peer, addr, Body::Pull { after, mutual }, out);
+        self.timers.arm(Timer::Page, now.mono + self.config.rules.period);
+        let to = To { node: peer, ix: self.members.find(peer), addr };
+        let parts = (self.members.rumoured() / MEMBERS_PER_PART).next_power_of_two();
+        let digest = self.config.rules.digest.then(|| self.digest(parts.clamp(PARTS_MIN, LEAVES)));
+        let facts = self.charge(to);
+        self.send_facts(addr, Body::Pull { after, mutual }, facts, digest, out);
+    }
+
+    /// The digest of this node's view, itself included.
+    fn digest(&self, parts: usize) -> Vec<u32> {
+        self.members.digest(parts, &own_fact(self))
     }
 
     fn end(&mut self, now: Now, out: &mut Effects) {

@@ -36,7 +36,7 @@ pub const MINOR: u16 = 0;
 
 /// What is wrong with received bytes. Each is counted; none changes anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cbor(index_only)]
 pub enum Malformed {
     /// The length or the header is wrong.

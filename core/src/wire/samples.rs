@@ -157,7 +157,7 @@ pub(crate) fn packet() -> Packet {
     let incarnation = Incarnation::of_boot(BootNo(2));
     let fact = Fact { node: node(4), incarnation, claim: Claim::Dead, role: Role::Manager, addr };
     let body = Body::Ping { seq: 77, target: node(6) };
-    Packet { from: node(3), incarnation, role: Role::Worker, addr, body, facts: vec![fact] }
+    Packet { from: node(3), incarnation, role: Role::Worker, addr, body, facts: vec![fact], digest: None }
 }
 
 fn coordinate() -> Coordinate {

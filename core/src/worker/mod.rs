@@ -20,6 +20,7 @@
 mod drain;
 mod job;
 mod managers;
+mod over;
 mod owner;
 mod progress;
 mod results;
@@ -31,6 +32,7 @@ use alloc::collections::BTreeMap;
 use self::drain::Drain;
 use self::job::{ShardPlace, WorkerJob};
 use self::managers::{Heartbeat, Manager};
+use self::over::Over;
 use crate::api::Answer;
 use crate::census::Census;
 use crate::config::{Boot, NodeConfig};
@@ -42,7 +44,7 @@ use crate::jobs::ExecEvent;
 use crate::link::Links;
 use crate::observe::{Observation, Stale};
 use crate::store::Store;
-use crate::swim::{Swim, SwimConfig};
+use crate::swim::{Rules, Swim, SwimConfig};
 use crate::time::{Duration, Instant, Now};
 use crate::wheel::Wheel;
 use crate::wire::{MAX_HELD, Message};
@@ -96,6 +98,8 @@ pub struct Worker {
     /// The configured managers of the datacenter.
     managers: BTreeMap<NodeId, Manager>,
     jobs: BTreeMap<JobId, WorkerJob>,
+    /// Jobs that the managers have dropped.
+    over: Over,
     /// Cores of all active runs.
     used_cores: u16,
     heartbeat: Heartbeat,
@@ -115,8 +119,7 @@ impl Worker {
             addr: config.addr,
             role: config.role,
             boot,
-            period: config.timing.swim_period,
-            probe_timeout: config.timing.swim_probe_timeout,
+            rules: Rules::ours(config.timing.swim_period, config.timing.swim_probe_timeout),
             seeds: seeds.clone(),
         };
         Ok(Self {
@@ -125,6 +128,7 @@ impl Worker {
             swim: Swim::new(swim, seed),
             config,
             boot,
+            over: Over::default(),
             store: Store::default(),
             links: Links::new(seed),
             timers: Wheel::default(),
@@ -206,7 +210,10 @@ impl Worker {
         match event {
             Event::Start => self.start_node(now, out),
             Event::Wake => {}
-            Event::Received { peer, message } => self.receive(now, peer, *message, out),
+            Event::Received { peer, message } => {
+                self.swim.sign_of_life(now);
+                self.receive(now, peer, *message, out);
+            }
             Event::Datagram { from, packet } => self.swim.receive(now, from, *packet, out),
             Event::Malformed { why, .. } => out.push(Effect::Observe(Observation::Malformed(why))),
             Event::Connected { peer, boot } => self.connected(now, peer, boot, out),

@@ -41,7 +41,7 @@ impl Worker {
             out.push(Effect::Observe(Observation::Refused(fault.code)));
             return out.push(send(peer, Message::OwnerChangedReply { job, dc_epoch, held: Err(fault) }));
         }
-        if !self.jobs.contains_key(&job) && self.make_room(job, out) {
+        if !self.jobs.contains_key(&job) && !self.over.has(job) && self.make_room(job, out) {
             // The reservation of its first shard may still be on its way, from this owner or the one before.
             self.jobs.insert(job, WorkerJob::new(owner, dc_epoch));
         }
@@ -73,6 +73,7 @@ impl Worker {
 
     /// The managers have dropped a job: what still runs of it is killed, then nothing mentions it any more.
     pub(super) fn forget(&mut self, now: Now, job: JobId, out: &mut Effects) {
+        self.over.add(job);
         let Some(record) = self.jobs.get_mut(&job) else { return };
         record.forgotten = true;
         let places: Vec<ShardPlace> = record.shards.keys().copied().collect();

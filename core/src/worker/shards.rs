@@ -60,7 +60,7 @@ impl Worker {
         if let Err(fault) = self.accept_epoch(run.shard.job, reserve.dc_epoch, peer) {
             return Some(Err(fault));
         }
-        if self.jobs.get(&run.shard.job).is_some_and(|job| job.forgotten) {
+        if self.over.has(run.shard.job) {
             return Some(Err(Fault::new(FaultCode::Expired, "the managers have dropped this job")));
         }
         match self.turn(run) {
@@ -257,6 +257,10 @@ impl Worker {
         }
         if self.accept_epoch(run.shard.job, dc_epoch, peer).is_err() {
             return ignore(Stale::Fence, out);
+        }
+        if self.over.has(run.shard.job) && self.shard(run.shard).is_none() {
+            let was = AbortedWas::NeverSeen;
+            return out.push(send(peer, Message::StopShardReply { run, dc_epoch, was }));
         }
         let Some(shard) = self.shard_or_new(run.shard, peer, dc_epoch, out) else {
             // No answer: it is repeated, and what it forbids would be refused for want of room as well.

@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 use tidegate_core::api::{Answer, ClientEvent, Request, Submitted};
 use tidegate_core::client::{Client, ClientConfig, Done, Goal, Input, Notice, Output};
 use tidegate_core::id::CallId;
-use tidegate_core::time::{Instant as CoreInstant, Now, WallTime};
+use tidegate_core::time::{Duration as Span, Instant as CoreInstant, Now, WallTime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -25,16 +25,18 @@ pub trait Audience {
     fn notice(&mut self, notice: &Notice, gates: &[Gate]);
 }
 
-/// Follows a job to its end. A message in `cancels` records a cancel, with its text as the reason.
+/// Follows a job to its end, or until no gate has answered for `patience`. A message in `cancels` records a cancel, with its text as the reason.
 pub async fn follow(
     gates: &[Gate],
     goal: Goal,
+    patience: Span,
     audience: &mut dyn Audience,
     cancels: &mut mpsc::UnboundedReceiver<String>,
 ) -> Result<Done, String> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| format!("no random numbers: {error}"))?;
-    let mut client = Client::new(ClientConfig::new(vec![None; gates.len()], goal, seed));
+    let config = ClientConfig { patience, ..ClientConfig::new(vec![None; gates.len()], goal, seed) };
+    let mut client = Client::new(config);
     let started = Instant::now();
     let (inbox, mut inputs) = mpsc::channel(INBOX);
     let mut calls = Tasks::default();

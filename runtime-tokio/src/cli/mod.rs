@@ -1,7 +1,7 @@
 //! The command line.
 
 mod exit;
-mod follow;
+pub(crate) mod follow;
 mod query;
 pub mod remote;
 mod run;

@@ -7,12 +7,13 @@ use http::{HeaderMap, Method};
 use tidegate_core::api::{ClientEvent, JobView};
 use tidegate_core::client::{Done, Goal, Notice};
 use tidegate_core::id::JobId;
+use tidegate_core::time::Duration as Span;
 use tokio::sync::mpsc;
 
 use super::exit::Exit;
 use super::follow::{Audience, follow};
 use super::remote::{CallError, Gate};
-use super::run::{print_json, write_report};
+use super::run::{parse_patience, print_json, write_report};
 use super::{Gates, failure};
 use crate::http::sse;
 use crate::report::{Figures, Live, Report, duration, grouped, summary};
@@ -40,6 +41,9 @@ pub struct Events {
     /// Only what follows this event.
     #[arg(long, value_name = "ID")]
     after: Option<String>,
+    /// Give up when no gate has answered for so long.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_patience)]
+    patience: Span,
 }
 
 /// `tidegate result`
@@ -196,10 +200,16 @@ impl Events {
                 );
             }
         };
-        let mut audience = Follower { live: Live::new(self.json, None), json: self.json };
+        let mut audience = Follower { live: Live::new(self.json, None, Vec::new()), json: self.json };
         let (_keep, mut cancels) = mpsc::unbounded_channel();
-        let done =
-            follow(&gates, Goal::Follow { job: self.of.job, after }, &mut audience, &mut cancels).await;
+        let done = follow(
+            &gates,
+            Goal::Follow { job: self.of.job, after },
+            self.patience,
+            &mut audience,
+            &mut cancels,
+        )
+        .await;
         audience.live.finish();
         match done {
             Ok(Done::Final(result)) => Exit::of(&Report::new(&result)),
@@ -232,7 +242,7 @@ impl Audience for Follower {
 
     fn notice(&mut self, notice: &Notice, gates: &[Gate]) {
         if let Notice::Retry { gate, why } = notice {
-            self.live.line(&format!("{}: {why}; trying again", gates[*gate]));
+            self.live.retry(*gate, &gates[*gate], why);
         }
     }
 }

@@ -8,6 +8,7 @@ use tidegate_core::api::ClientEvent;
 use tidegate_core::client::{Done, Goal, Notice};
 use tidegate_core::id::JobId;
 use tidegate_core::jobs::JobResult;
+use tidegate_core::time::Duration as Span;
 use tokio::sync::mpsc;
 
 use super::exit::Exit;
@@ -15,7 +16,7 @@ use super::follow::{Audience, follow};
 use super::remote::Gate;
 use super::{Gates, failure};
 use crate::embedded::{Embedded, Shape};
-use crate::jobfile::{self, BaseUrl, Job, Surroundings, Target};
+use crate::jobfile::{self, BaseUrl, HumanDuration, Job, Surroundings, Target};
 use crate::report::{Live, Report, summary};
 
 /// Run a job and report: on a whole cluster in this process, or on the one behind --gate.
@@ -47,8 +48,16 @@ pub struct Run {
     /// Makes a repeated submission safe: the same key gives the same job. A random one is used without it.
     #[arg(long, value_name = "TEXT")]
     key: Option<String>,
+    /// Give up when no gate has answered for so long.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_patience)]
+    patience: Span,
     #[command(flatten)]
     shape: Shape,
+}
+
+/// Reads a duration as a job file has it.
+pub fn parse_patience(text: &str) -> Result<Span, String> {
+    Ok(Span::from_millis(HumanDuration::parse(text)?.as_millis().into()))
 }
 
 impl Run {
@@ -82,7 +91,12 @@ impl Run {
         };
         let target = match (&self.target, cluster.demo()) {
             (Some(url), _) => Target::Given(url.clone()),
-            (None, Some(url)) => Target::Demo(url),
+            (None, Some(url)) => {
+                if !self.quiet && !self.json {
+                    eprintln!("no --target given: {{{{target}}}} is the built-in demo server at {url}");
+                }
+                Target::Demo(url)
+            }
             (None, None) => Target::Missing,
         };
         let exit = self.submit(&cluster.gates(), &target, key).await;
@@ -100,15 +114,16 @@ impl Run {
             }
         };
         let planned_ms = spec.planned_ms();
+        let names = spec.workflows.iter().map(|workflow| workflow.name.clone()).collect();
         let mut audience = Screen {
-            live: Live::new(self.quiet || self.json, Some(planned_ms)),
+            live: Live::new(self.quiet || self.json, Some(planned_ms), names),
             json: self.json,
             job: None,
             cancelling: false,
         };
         let goal = Goal::Run { key, spec: Box::new(spec) };
         let mut cancels = interrupts();
-        let done = follow(gates, goal, &mut audience, &mut cancels).await;
+        let done = follow(gates, goal, self.patience, &mut audience, &mut cancels).await;
         audience.live.finish();
         match done {
             Ok(done) => self.end(done),
@@ -207,7 +222,7 @@ impl Audience for Screen {
                     self.live.line(&format!("job {job} had been accepted before under this key"));
                 }
             }
-            Notice::Retry { gate, why } => self.live.line(&format!("{}: {why}; trying again", gates[*gate])),
+            Notice::Retry { gate, why } => self.live.retry(*gate, &gates[*gate], why),
             Notice::CancelRecorded if !self.cancelling => {
                 self.cancelling = true;
                 self.live.line("the cancel is recorded");

@@ -6,6 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use clap::Args;
@@ -14,6 +15,7 @@ use tidegate_core::config::{Limits, Offer, Timing};
 use tidegate_core::id::{DcId, Role};
 use tidegate_core::jobs::ExecutorKind;
 use tidegate_core::time::Duration as Span;
+use tidegate_core::{Observation, WallTime};
 use tokio::task::JoinHandle;
 
 use crate::cli::remote::{Access, Gate};
@@ -26,6 +28,9 @@ use crate::init::Authority;
 use crate::jobfile::BaseUrl;
 use crate::net::{Bound, Claims, KeyRing, NodeTls};
 use crate::roles::{NodeSetup, RunningNode};
+
+#[cfg(test)]
+mod tests;
 
 /// The cluster's name in certificates and seals.
 const CLUSTER: &str = "embedded";
@@ -40,13 +45,13 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Args)]
 pub struct Shape {
     /// Gates of the cluster in this process.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5), conflicts_with = "gate")]
+    #[arg(long, default_value_t = 1, value_parser = voters, conflicts_with = "gate")]
     pub gates: u16,
     /// Its datacenters.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=8), conflicts_with = "gate")]
     pub datacenters: u16,
     /// Managers of each datacenter.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5), conflicts_with = "gate")]
+    #[arg(long, default_value_t = 1, value_parser = voters, conflicts_with = "gate")]
     pub managers: u16,
     /// Workers of each datacenter.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16), conflicts_with = "gate")]
@@ -54,6 +59,17 @@ pub struct Shape {
     /// Let jobs start processes on this machine (the `command` executor).
     #[arg(long, conflicts_with = "gate")]
     pub allow_command: bool,
+}
+
+/// Reads how many nodes a tier has.
+fn voters(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(count @ (1 | 3 | 5)) => Ok(count),
+        Ok(2 | 4) => {
+            Err("an even tier survives no more losses than one node fewer; take 1, 3 or 5".to_owned())
+        }
+        _ => Err("take 1, 3 or 5".to_owned()),
+    }
 }
 
 /// A running cluster.
@@ -75,9 +91,15 @@ struct Seat {
 impl Embedded {
     /// Starts the cluster, and the demo target where it is wanted. The text of an error is for the user.
     pub async fn start(shape: &Shape, with_demo: bool) -> Result<Self, String> {
-        if shape.gates == 2 || shape.managers == 2 {
-            return Err("a tier of 2 cannot lose either; take 1, 3 or 5".to_owned());
-        }
+        Self::start_heard(shape, with_demo, None).await
+    }
+
+    /// The same, with somebody who hears every observation of every node.
+    pub(crate) async fn start_heard(
+        shape: &Shape,
+        with_demo: bool,
+        tap: Option<Sender<(WallTime, Observation)>>,
+    ) -> Result<Self, String> {
         let folder =
             tempfile::tempdir().map_err(|error| format!("no folder for the cluster's disks: {error}"))?;
         let authority = Authority::new(CLUSTER).map_err(|error| error.to_string())?;
@@ -91,7 +113,8 @@ impl Embedded {
             Self { nodes: Vec::new(), gates: Vec::new(), apis: Vec::new(), demo, _folder: folder };
         for seat in seats {
             let is_gate = seat.claims.role == Role::Gate;
-            let setup = cluster.setup(seat, &authority, &roster, gossip, shape)?;
+            let mut setup = cluster.setup(seat, &authority, &roster, gossip, shape)?;
+            setup.tap = tap.clone();
             let node = setup.start().await.map_err(|error| error.to_string())?;
             if is_gate {
                 cluster.open_api(&node).await?;

@@ -23,6 +23,16 @@ impl Tokens {
         self.0.is_empty()
     }
 
+    /// Who sent these headers, if it is an operator.
+    pub fn operator(&self, headers: &HeaderMap) -> Result<Identity, Refusal> {
+        let identity = self.identify(headers)?;
+        if identity.operator {
+            Ok(identity)
+        } else {
+            Err(Refusal::new(FaultCode::RoleDenied, "this is for operators; the token is a tenant's"))
+        }
+    }
+
     /// Who sent these headers.
     pub fn identify(&self, headers: &HeaderMap) -> Result<Identity, Refusal> {
         if self.is_empty() {

@@ -4,9 +4,8 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, Query, State};
+use axum::body::{Bytes, HttpBody as _};
+use axum::extract::{FromRequest as _, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -23,6 +22,8 @@ use crate::report::Report;
 
 /// Longest idempotency key, in bytes.
 const MAX_KEY: usize = 128;
+/// A body that has not come whole by then is given up.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// A comment line keeps an idle stream open.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
@@ -40,19 +41,32 @@ fn job_id(text: &str) -> Result<JobId, Refusal> {
     })
 }
 
+/// The body of a request. Nothing is read of one that says itself that it is too large.
+async fn read_body(request: axum::extract::Request) -> Result<Bytes, Refusal> {
+    let too_large = || Refusal::new(FaultCode::TooLarge, format!("the body is over {MAX_BODY} bytes"));
+    if request.body().size_hint().lower() > MAX_BODY as u64 {
+        return Err(too_large());
+    }
+    let unreadable = || Refusal::new(FaultCode::BadBody, "the body could not be read");
+    match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large()),
+        Ok(Err(_)) => Err(unreadable()),
+        Err(_) => {
+            let why = format!("the body did not come whole within {} s", BODY_TIMEOUT.as_secs());
+            Err(Refusal::new(FaultCode::BadBody, why))
+        }
+    }
+}
+
 /// `POST /v1/jobs`
 pub async fn submit(
     State(state): State<ApiState>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    request: axum::extract::Request,
 ) -> Result<Response, Refusal> {
+    let headers = request.headers().clone();
     let identity = state.tokens.identify(&headers)?;
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Refusal::new(FaultCode::TooLarge, format!("the body is over {MAX_BODY} bytes"))
-        }
-        _ => Refusal::new(FaultCode::BadBody, "the body could not be read"),
-    })?;
+    let body = read_body(request).await?;
     let key = headers
         .get("idempotency-key")
         .map(|value| match value.to_str() {

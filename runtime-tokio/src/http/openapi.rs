@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::routes::ROUTES;
+use super::routes::{Access, ROUTES};
 
 /// The document.
 pub fn document() -> Value {
@@ -24,14 +24,19 @@ pub fn document() -> Value {
             "Html" => "text/html",
             _ => "application/json",
         };
-        let mut operation = json!({
-            "summary": route.summary,
-            "parameters": parameters,
-            "responses": {
-                status.to_string(): {"description": schema, "content": {media: {}}},
-                "default": {"description": "A refusal", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Fault"}}}},
-            },
-        });
+        let mut responses = Map::new();
+        responses.insert(status.to_string(), json!({"description": schema, "content": {media: {}}}));
+        if route.or_nothing {
+            responses.insert(
+                "204".into(),
+                json!({"description": "Nothing follows: the client has read everything"}),
+            );
+        }
+        for refusal in route.refusals {
+            responses.insert(refusal.to_string(), refused(*refusal, schema == "Text"));
+        }
+        let mut operation =
+            json!({"summary": route.summary, "parameters": parameters, "responses": responses});
         if route.method == "post" {
             operation["requestBody"] = json!({
                 "required": true,
@@ -43,7 +48,7 @@ pub fn document() -> Value {
                 },
             });
         }
-        if route.authorized {
+        if route.access != Access::Open {
             operation["security"] = json!([{"token": []}]);
         }
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
@@ -70,6 +75,25 @@ pub fn document() -> Value {
             },
         },
     })
+}
+
+/// How a refusal with this status is described.
+fn refused(status: u16, as_text: bool) -> Value {
+    let description = match status {
+        400 => "The request breaks a rule; the detail says which, and what would be right",
+        401 => "No token, or an unknown one",
+        403 => "The token may not do this",
+        404 => "No such job that this token may see",
+        409 => "The job has ended, or the key belongs to another job file",
+        410 => "The job existed; its retention has ended",
+        413 => "The body, or the job in it, is too large",
+        _ => "Not now, or not by this gate: ask again after Retry-After, or another gate",
+    };
+    if as_text {
+        return json!({"description": description, "content": {"text/plain": {}}});
+    }
+    let fault = json!({"$ref": "#/components/schemas/Fault"});
+    json!({"description": description, "content": {"application/json": {"schema": fault}}})
 }
 
 fn job_file_schema() -> Value {

@@ -11,7 +11,7 @@ use super::{ApiState, Refusal, openapi};
 
 /// `GET /v1/datacenters`
 pub async fn datacenters(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, Refusal> {
-    let identity = state.tokens.identify(&headers)?;
+    let identity = state.tokens.operator(&headers)?;
     match state.ask(identity, Request::Datacenters).await? {
         Answer::Datacenters(datacenters) => Ok(Json(datacenters).into_response()),
         Answer::Fault(fault) => Err(Refusal(fault)),
@@ -21,7 +21,7 @@ pub async fn datacenters(State(state): State<ApiState>, headers: HeaderMap) -> R
 
 /// `GET /v1/members`
 pub async fn members(State(state): State<ApiState>, headers: HeaderMap) -> Result<Response, Refusal> {
-    let identity = state.tokens.identify(&headers)?;
+    let identity = state.tokens.operator(&headers)?;
     match state.ask(identity, Request::Members).await? {
         Answer::Members(members) => Ok(Json(members).into_response()),
         Answer::Fault(fault) => Err(Refusal(fault)),

@@ -244,7 +244,8 @@ impl Compiler<'_> {
         let bytes: usize = specs.iter().map(|spec| spec.payload.len()).sum();
         if bytes > JobSpec::MAX_PAYLOAD {
             let message = format!("requests and commands take {bytes} bytes together");
-            self.problem(&[Step::Key("workflow")], message, "at most 262144 bytes: send shorter bodies");
+            let help = format!("at most {} bytes: send shorter bodies", JobSpec::MAX_PAYLOAD);
+            self.problem(&[Step::Key("workflow")], message, &help);
         }
     }
 

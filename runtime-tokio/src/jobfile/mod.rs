@@ -64,6 +64,12 @@ impl Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl(String);
 
+impl std::fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl std::str::FromStr for BaseUrl {
     type Err = String;
     /// The error says what would be right.

@@ -64,7 +64,9 @@ impl fmt::Display for NoGreeting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(error) => write!(f, "cannot connect: {error}"),
-            Self::Tls(error) => write!(f, "no secure connection: {error}"),
+            Self::Tls(error) => {
+                write!(f, "no secure connection: {error}; both nodes need certificates of the same authority")
+            }
             Self::Garbage(_, why) => write!(f, "no greeting came: {why:?}"),
             Self::Denied(fault) => write!(f, "denied: {fault}"),
             Self::Refused(fault) => write!(f, "the other node refuses: {fault}"),

@@ -349,3 +349,56 @@ impl EventsOf {
         self.events.pop().unwrap()
     }
 }
+
+/// A measurement for decision 0012, no test: it asserts nothing about time.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement: cargo test --release -p tidegate --lib -- --ignored --nocapture head_of_line"]
+async fn head_of_line_delay_behind_the_largest_messages() {
+    const ROUNDS: usize = 200;
+    for (name, bytes) in
+        [("nothing", 0), ("one part of an image, 256 KiB", 256 << 10), ("one frame, 1 MiB", 1 << 20)]
+    {
+        let (mut near, mut far) = loopback_tls().await;
+        let reader = tokio::spawn(async move {
+            let mut arrivals = Vec::new();
+            let mut buffer = vec![0; bytes + 64];
+            for _ in 0..ROUNDS {
+                tokio::io::AsyncReadExt::read_exact(&mut far, &mut buffer).await.unwrap();
+                arrivals.push(std::time::Instant::now());
+                tokio::io::AsyncWriteExt::write_all(&mut far, &[1]).await.unwrap();
+            }
+            arrivals
+        });
+        let mut sent = Vec::new();
+        for _ in 0..ROUNDS {
+            sent.push(std::time::Instant::now());
+            tokio::io::AsyncWriteExt::write_all(&mut near, &vec![0; bytes + 64]).await.unwrap();
+            tokio::io::AsyncWriteExt::flush(&mut near).await.unwrap();
+            tokio::io::AsyncReadExt::read_exact(&mut near, &mut [0]).await.unwrap();
+        }
+        let arrivals = reader.await.unwrap();
+        let mut delays: Vec<_> = arrivals.iter().zip(&sent).map(|(arrived, sent)| *arrived - *sent).collect();
+        delays.sort();
+        println!("a heartbeat behind {name}: median {:?}, most {:?}", delays[ROUNDS / 2], delays[ROUNDS - 1]);
+    }
+}
+
+/// Two ends of one mutual TLS connection, as two gates have it.
+async fn loopback_tls()
+-> (tokio_rustls::TlsStream<tokio::net::TcpStream>, tokio_rustls::TlsStream<tokio::net::TcpStream>) {
+    let authority = Authority::new("c").unwrap();
+    let [one, other] = ["g1", "g2"].map(|name| tls(&authority, &claims(Role::Gate, "", name)));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let dialled = async {
+        let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(one.client.clone());
+        connector.connect(NodeTls::server_name(), tcp).await.unwrap()
+    };
+    let accepted = async {
+        let (tcp, _) = listener.accept().await.unwrap();
+        tokio_rustls::TlsAcceptor::from(other.server.clone()).accept(tcp).await.unwrap()
+    };
+    let (dialled, accepted) = tokio::join!(dialled, accepted);
+    (dialled.into(), accepted.into())
+}

@@ -60,6 +60,7 @@ impl Recorder {
         let mut file = BufWriter::new(file);
         file.write_all(MAGIC)?;
         write_item(&mut file, &Item::Boot(Box::new(boot.clone())))?;
+        file.flush()?;
         Ok(Self { file: Some(file), path: path.to_owned(), digest: Digest::default() })
     }
 
@@ -68,16 +69,21 @@ impl Recorder {
         self.write(|| Item::Step { now, event: event.clone() });
     }
 
-    /// The step has ended.
+    /// The step has ended. It leaves the process with this: the life of one that is killed is there up to its last step.
     pub(crate) fn effects(&mut self, effects: &Effects) {
         fold(&mut self.digest, effects);
         let digest = self.digest.finish();
         self.write(|| Item::Effects(digest));
+        self.keep(BufWriter::flush);
     }
 
     fn write(&mut self, item: impl FnOnce() -> Item) {
+        self.keep(|file| write_item(file, &item()));
+    }
+
+    fn keep(&mut self, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) {
         let Some(file) = &mut self.file else { return };
-        if let Err(error) = write_item(file, &item()) {
+        if let Err(error) = write(file) {
             tracing::error!("recording to {} has ended: {error}", self.path.display());
             self.file = None;
         }

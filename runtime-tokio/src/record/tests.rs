@@ -6,14 +6,18 @@ use tidegate_core::id::{BootNo, DcId, DiskId, NodeId, Role};
 
 use crate::config::single_node;
 
-fn life(path: &Path) -> Node {
-    let boot = Boot {
+fn boot_of_a_gate() -> Boot {
+    Boot {
         config: single_node("c", Role::Gate, DcId::NONE, "g1"),
         boot: BootNo(1),
         disk: DiskId([4; 16]),
         seed: [5; 32],
         rows: Vec::new(),
-    };
+    }
+}
+
+fn life(path: &Path) -> Node {
+    let boot = boot_of_a_gate();
     let mut recorder = Recorder::create(path, &boot).unwrap();
     let mut node = Node::new(boot).unwrap();
     let mut events = vec![Event::Start];
@@ -42,6 +46,22 @@ fn a_recorded_life_replays_to_the_same_effects() {
     let replayed = replay(&path, |_, _, _| seen += 1).unwrap();
     assert_eq!((replayed.steps, seen), (200, 200));
     assert_eq!(replay(&path, |_, _, _| {}).unwrap(), replayed);
+}
+
+#[test]
+fn a_life_is_in_its_file_up_to_its_last_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("life");
+    let boot = boot_of_a_gate();
+    let mut recorder = Recorder::create(&path, &boot).unwrap();
+    let mut node = Node::new(boot).unwrap();
+    for step in 0..3 {
+        let (now, event) = (Now::default(), if step == 0 { Event::Start } else { Event::Wake });
+        recorder.event(now, &event);
+        recorder.effects(&node.step(now, event));
+        // The recorder still has the file open, as in a process that is killed now.
+        assert_eq!(replay(&path, |_, _, _| {}).unwrap().steps, step + 1);
+    }
 }
 
 #[test]

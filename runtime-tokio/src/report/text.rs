@@ -81,9 +81,10 @@ pub fn summary(report: &Report) -> String {
         );
     }
     if let Some((spread, bound)) = start_spread(report) {
+        let late = if spread > bound { "; a busy machine began late" } else { "" };
         let _ = writeln!(
             text,
-            "shards started within {} of each other (bound {})",
+            "shards started within {} of each other (the network explains {}{late})",
             latency(spread),
             latency(bound)
         );
@@ -103,11 +104,21 @@ fn thresholds(report: &Report, text: &mut String) {
     }
     for verdict in &report.result.verdicts {
         let measured = match verdict.measured_micro {
-            Some(micro) => format!("measured {}", micro as f64 / 1e6),
+            Some(micro) => format!("measured {}{}", micro as f64 / 1e6, unit_of(&verdict.text)),
             None => "nothing was measured".to_owned(),
         };
         let _ =
             writeln!(text, "  {} {}  ({measured})", if verdict.ok { "ok  " } else { "FAIL" }, verdict.text);
+    }
+}
+
+/// The unit of what a threshold measures, by its figure.
+fn unit_of(threshold: &str) -> &'static str {
+    let figure = threshold.trim_start_matches("service").trim_start();
+    match figure {
+        _ if figure.starts_with("rate") => "/s",
+        _ if ["error_rate", "requests", "dropped"].iter().any(|count| figure.starts_with(count)) => "",
+        _ => " ms",
     }
 }
 

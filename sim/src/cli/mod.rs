@@ -1,10 +1,18 @@
 //! The command line. Exit codes: 0 all passed, 1 something failed, 2 usage or a bad file.
 
+mod blame;
 mod check;
 mod coverage;
+mod diff;
+mod junit;
+mod lifeguard;
+mod mutants;
+mod progress;
 mod replay;
 mod report;
 mod run;
+mod shrink;
+mod subject;
 mod swarm;
 mod verify;
 
@@ -22,6 +30,7 @@ use crate::scenario::BadFile;
   tidegate-sim run scenarios/G --filter 6.2 --seeds 20
   tidegate-sim replay scenarios/G/06.toml --case G-6.2 --seed 17 --trace
   tidegate-sim swarm --seeds 1000                   random clusters, workloads and faults
+  tidegate-sim shrink 17                            seed 17 of the swarm, as small as it still fails
   tidegate-sim verify --seeds 5                     the same seed in two processes, step by step")]
 struct Cli {
     #[command(subcommand)]
@@ -34,6 +43,12 @@ enum Command {
     Run(run::Args),
     /// Runs one case with one seed again, and tells its story.
     Replay(replay::Args),
+    /// The first step in which two runs differ, with what the nodes last said on both sides.
+    Diff(diff::Args),
+    /// From which moment on a failure was likely: repeats the run up to there, then lets chance decide otherwise.
+    Blame(blame::Args),
+    /// Makes a failing run small, and writes it as a file.
+    Shrink(shrink::Args),
     /// Runs each seed in two processes and compares them step by step.
     Verify(verify::Args),
     /// Runs random clusters, workloads and faults.
@@ -42,6 +57,10 @@ enum Command {
     Check(check::Args),
     /// Says of each catalogue id how it is covered.
     Coverage(coverage::Args),
+    /// Repeats the Lifeguard paper's evaluation on the membership machine, and tries it in other ways.
+    Lifeguard(lifeguard::Args),
+    /// Plants each defect of mutants/ and says how soon the swarm finds it.
+    Mutants(mutants::Args),
     /// Writes the digest after each step of one run: what `verify` reads.
     #[command(hide = true)]
     Steps(verify::StepsArgs),
@@ -53,10 +72,15 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Blame(args) => blame::run(&args),
+        Command::Shrink(args) => shrink::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Swarm(args) => swarm::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Coverage(args) => coverage::run(&args),
+        Command::Lifeguard(args) => lifeguard::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
         Command::Steps(args) => verify::steps(&args),
     };
     match done {

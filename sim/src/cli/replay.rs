@@ -1,65 +1,95 @@
-//! `replay`: one case with one seed, with its story.
+//! `replay`: one run again, with its story.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::shrink::write;
+use super::subject::Subject;
 use super::{Outcome, Trouble};
-use crate::plan::Plan;
+use crate::explain::{self, Record, Recorder};
 use crate::runner::{self, Extras};
-use crate::scenario::{Case, load};
+use crate::scenario::Repro;
+use crate::schedule::{self, Notes};
 use crate::world::{Trace, Verdict};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The file with the case.
-    file: PathBuf,
-    /// Which case; may be left out where the file has only one.
-    #[arg(long, value_name = "ID")]
-    case: Option<String>,
-    /// Which seed.
-    #[arg(long)]
-    seed: u64,
-    /// The causal story, in words.
+    #[command(flatten)]
+    subject: Subject,
+    /// The causal story: what led to the violation, in fewer than 60 lines.
     #[arg(long)]
     trace: bool,
+    /// Every event, in words.
+    #[arg(long)]
+    all: bool,
+    /// Writes a page to look at: nodes, messages, faults and states, and beside it the nearest run that passes.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Other random streams in the nodes; 0 is the plan's own.
+    #[arg(long, default_value_t = 0)]
+    streams: u32,
     /// Print the plan instead of running it.
     #[arg(long)]
     plan: bool,
+    /// Writes the schedule: the plan with the faults that really happened, and no others.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let case = find(&args.file, args.case.as_deref())?;
-    let plan = case.plan(args.seed);
+    let repro = args.subject.repro()?;
     if args.plan {
-        print!("{}", plan.to_toml());
+        print!("{}", repro.plan.to_readable());
         return Ok(true);
     }
-    let extras = Extras { spectators: case.spectators(), trace: trace(args.trace), each_step: None };
-    let verdict = runner::run(plan, extras)?;
+    let notes = Notes::default();
+    let mut spectators = repro.spectators();
+    spectators.push(Box::new(notes.clone()));
+    let recorder = (args.trace || args.html.is_some()).then(Recorder::default);
+    let first = recorder.clone().map(|recorder| Box::new(recorder) as _);
+    let extras =
+        Extras { spectators, first, trace: trace(args.all), streams: args.streams, ..Extras::default() };
+    let verdict = runner::run(repro.plan.clone(), extras)?;
+    if let Some(out) = &args.out {
+        write_schedule(out, &repro, &verdict, &notes)?;
+    }
+    if let Some(recorder) = recorder {
+        let record = recorder.take(verdict.violation.clone());
+        if args.trace {
+            print!("{}", explain::story(&record));
+        }
+        if let Some(file) = &args.html {
+            write_page(file, &repro, &record)?;
+        }
+    }
     Ok(tell(&verdict))
 }
 
-/// The case of this name in a file.
-pub(super) fn find(file: &PathBuf, id: Option<&str>) -> Result<Box<dyn Case>, Trouble> {
-    let mut cases = load(std::slice::from_ref(file))?;
-    let known: Vec<String> = cases.iter().map(|case| case.id().to_string()).collect();
-    let place = match id {
-        Some(id) => known.iter().position(|case| case == id),
-        None if known.len() == 1 => Some(0),
+fn write_page(file: &Path, repro: &Repro, record: &Record) -> Result<(), Trouble> {
+    let nearest = match record.violation {
+        Some(_) => explain::nearest_passing(repro, record)?,
         None => None,
     };
-    match place {
-        Some(place) => Ok(cases.swap_remove(place)),
-        None => Err(Trouble(format!("--case: {} has {}", file.display(), known.join(", ")))),
-    }
+    write(file, &explain::page(&repro.plan, record, nearest.as_ref()))
+}
+
+fn write_schedule(out: &Path, repro: &Repro, verdict: &Verdict, notes: &Notes) -> Result<(), Trouble> {
+    let fired = notes.take();
+    let found = verdict
+        .violation
+        .as_ref()
+        .map(|violation| crate::fingerprint::Fingerprint::of(&repro.plan, violation));
+    let comments = schedule::describe(&repro.plan, &fired);
+    let plan = schedule::schedule(&repro.plan, &fired);
+    write(out, &Repro { plan, found, ..repro.clone() }.to_toml(&comments))
 }
 
 /// The story goes to the standard output.
-pub(super) fn trace(wanted: bool) -> Option<Trace> {
+fn trace(wanted: bool) -> Option<Trace> {
     wanted.then(|| Trace::new(Box::new(std::io::BufWriter::new(std::io::stdout()))))
 }
 
 /// Tells how a run ended; whether it passed.
-pub(super) fn tell(verdict: &Verdict) -> bool {
+fn tell(verdict: &Verdict) -> bool {
     let fired: Vec<String> = verdict.fired.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     println!("steps {}, simulated {} ms, faults: {}", verdict.steps, verdict.simulated_ms, fired.join(", "));
     println!("digest {:016x}", verdict.digest);
@@ -73,10 +103,4 @@ pub(super) fn tell(verdict: &Verdict) -> bool {
             false
         }
     }
-}
-
-/// Runs a plan that no file has.
-pub(super) fn run_plan(plan: Plan, with_trace: bool) -> Outcome {
-    let verdict = runner::run(plan, Extras { trace: trace(with_trace), ..Extras::default() })?;
-    Ok(tell(&verdict))
 }

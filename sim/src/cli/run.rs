@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::report::Report;
+use super::progress::Progress;
+use super::report::{Report, Wanted};
 use super::{Outcome, Shard, Trouble, use_threads};
 use crate::runner::run_seeds;
 use crate::scenario::{Case, load};
@@ -30,14 +31,13 @@ pub(super) struct Args {
     /// Threads; one for each core where absent.
     #[arg(long)]
     jobs: Option<usize>,
-    /// One JSON object a line.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    report: Wanted,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
     use_threads(args.jobs)?;
-    let mut report = Report::new(args.json);
+    let mut report = Report::new(&args.report);
     let mut cases = load(&args.paths)?;
     if let Some(filter) = &args.filter {
         cases.retain(|case| case.id().contains(filter.as_str()));
@@ -49,11 +49,14 @@ pub(super) fn run(args: &Args) -> Outcome {
         .filter(|seed| args.shard.is_none_or(|shard| shard.has(seed - args.seed)))
         .collect();
     for case in &cases {
-        let sum = run_seeds(&seeds, |seed| (case.plan(seed), case.spectators()))?;
+        let progress = Progress::new(case.id(), seeds.len() as u64);
+        let sum =
+            run_seeds(&seeds, &|verdict| progress.add(verdict), |seed| (case.plan(seed), case.spectators()))?;
+        progress.end();
         let file = case.file().display().to_string();
         report.case(case.id(), &file, &sum, |seed| replay_command(case.as_ref(), seed));
     }
-    Ok(report.end())
+    report.end()
 }
 
 /// The command that runs one seed of a case again.

@@ -1,7 +1,8 @@
 //! `swarm`: plans drawn from seeds.
 
-use super::report::Report;
-use super::{Outcome, Shard, replay, use_threads};
+use super::progress::Progress;
+use super::report::{Report, Wanted};
+use super::{Outcome, Shard, use_threads};
 use crate::runner::run_seeds;
 use crate::swarm::draw;
 
@@ -19,31 +20,19 @@ pub(super) struct Args {
     /// Threads; one for each core where absent.
     #[arg(long)]
     jobs: Option<usize>,
-    /// One JSON object a line.
-    #[arg(long)]
-    json: bool,
-    /// The causal story of the first seed, in words; nothing else is run.
-    #[arg(long)]
-    trace: bool,
-    /// The plan of the first seed, as a file; nothing is run.
-    #[arg(long)]
-    plan: bool,
+    #[command(flatten)]
+    report: Wanted,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    if args.plan {
-        print!("{}", draw(args.seed).to_toml());
-        return Ok(true);
-    }
-    if args.trace {
-        return replay::run_plan(draw(args.seed), true);
-    }
     use_threads(args.jobs)?;
-    let mut report = Report::new(args.json);
+    let mut report = Report::new(&args.report);
     let seeds: Vec<u64> = (args.seed..args.seed.saturating_add(args.seeds))
         .filter(|seed| args.shard.is_none_or(|shard| shard.has(seed - args.seed)))
         .collect();
-    let sum = run_seeds(&seeds, |seed| (draw(seed), Vec::new()))?;
-    report.case("swarm", "", &sum, |seed| format!("tidegate-sim swarm --seed {seed} --seeds 1 --trace"));
-    Ok(report.end())
+    let progress = Progress::new("swarm", seeds.len() as u64);
+    let sum = run_seeds(&seeds, &|verdict| progress.add(verdict), |seed| (draw(seed), Vec::new()))?;
+    progress.end();
+    report.case("swarm", "", &sum, |seed| format!("tidegate-sim replay {seed} --trace"));
+    report.end()
 }

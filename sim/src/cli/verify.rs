@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 
 use super::run::DEFAULT_PATH;
-use super::{Outcome, Trouble, replay};
+use super::{Outcome, Trouble, subject};
 use crate::plan::Plan;
 use crate::runner::{self, Extras};
 use crate::scenario::load;
@@ -145,7 +145,7 @@ fn next(stream: &mut impl Read) -> Result<Option<u64>, Trouble> {
 pub(super) fn steps(args: &StepsArgs) -> Outcome {
     let (plan, spectators): (Plan, _) = match &args.file {
         Some(file) => {
-            let case = replay::find(file, args.case.as_deref())?;
+            let case = subject::find(file, args.case.as_deref())?;
             (case.plan(args.seed), case.spectators())
         }
         None => (draw(args.seed), Vec::new()),

@@ -309,6 +309,14 @@ impl JobPlan {
         3
     }
 
+    /// Every moment that it waits for.
+    pub(super) fn whens(&self) -> impl Iterator<Item = &When> {
+        let cancel = self.cancel.iter().map(|cancel| &cancel.when);
+        let followers = self.followers.iter().map(|follower| &follower.when);
+        let asks = self.asks.iter().map(|ask| &ask.when);
+        [&self.when].into_iter().chain(cancel).chain(followers).chain(asks)
+    }
+
     /// The idempotency key that its client uses.
     pub fn key(&self) -> String {
         self.key.clone().unwrap_or_else(|| format!("key-{}", self.name))

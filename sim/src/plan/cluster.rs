@@ -203,8 +203,17 @@ impl ClusterPlan {
         if self.gates == 0 && self.datacenters.is_empty() {
             return err("the cluster has no nodes".into());
         }
+        if self.gates == 2 && !self.allow_two_voters {
+            return err("two gates stop when either is lost; make it 1 or 3, or set allow_two_voters".into());
+        }
         let mut seen = BTreeSet::new();
         for dc in &self.datacenters {
+            if dc.managers == 2 && !self.allow_two_voters {
+                return err(format!(
+                    "the two managers of {:?} stop when either is lost; make it 1 or 3, or set allow_two_voters",
+                    dc.name
+                ));
+            }
             if DcId::new(&dc.name).is_err() {
                 return err(format!("{:?} is no datacenter name: 1 to 24 of a-z, 0-9 and -", dc.name));
             }

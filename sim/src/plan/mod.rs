@@ -8,6 +8,7 @@ mod client;
 mod cluster;
 mod fault;
 mod network;
+mod readable;
 mod select;
 
 pub use client::{
@@ -89,6 +90,11 @@ impl Plan {
         toml::to_string(self).expect("a plan has only TOML shapes")
     }
 
+    /// The plan as a person would write it: without what is so by default.
+    pub fn to_readable(&self) -> String {
+        readable::text(self)
+    }
+
     /// A plan from a file.
     pub fn from_toml(text: &str) -> Result<Self, BadPlan> {
         let plan: Self = toml::from_str(text).map_err(|why| BadPlan(why.to_string()))?;
@@ -118,7 +124,13 @@ impl Plan {
         for fault in &self.faults {
             fault.check(&self.cluster, &jobs)?;
         }
-        Ok(())
+        self.whens().try_for_each(When::check)
+    }
+
+    /// Everything that waits for a moment.
+    fn whens(&self) -> impl Iterator<Item = &When> {
+        let jobs = self.clients.iter().flat_map(|client| &client.jobs).flat_map(JobPlan::whens);
+        self.faults.iter().map(|fault| &fault.when).chain(jobs)
     }
 }
 

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{BadPlan, ClusterPlan};
+use crate::known;
 
 /// When something happens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +96,10 @@ pub enum Selector {
     GateLeader,
     /// The manager that leads the log of a datacenter: `leader@dc-a`.
     DcLeader(String),
+    /// The n-th gate, from 1 and by place, that does not lead the gates' log: `follower:1`.
+    GateFollower(u16),
+    /// The n-th manager of a datacenter that does not lead its log: `follower:1@dc-a`.
+    DcFollower(u16, String),
     /// The gate that owns a job: `owner:j1`.
     JobOwner(String),
     /// The manager that owns a job in a datacenter: `owner:j1@dc-a`.
@@ -116,7 +121,7 @@ impl fmt::Display for BadSelector {
         write!(
             f,
             "{:?} names no node: write a node (g1, dc-a/m1, dc-a/w2), *, gates, managers@DC, workers@DC, dc@DC, \
-             leader, leader@DC, owner:JOB, owner:JOB@DC, worker:JOB@DC, client:NAME or observer",
+             leader, leader@DC, follower:N, follower:N@DC, owner:JOB, owner:JOB@DC, worker:JOB@DC, client:NAME or observer",
             self.0
         )
     }
@@ -128,6 +133,7 @@ impl FromStr for Selector {
     fn from_str(text: &str) -> Result<Self, BadSelector> {
         let bad = || BadSelector(text.to_string());
         let own = |part: &str| if part.is_empty() { Err(bad()) } else { Ok(part.to_string()) };
+        let place = |part: &str| part.parse().ok().filter(|&nth: &u16| nth > 0).ok_or_else(bad);
         let (head, dc) = match text.split_once('@') {
             Some((head, dc)) => (head, Some(own(dc)?)),
             None => (text, None),
@@ -141,6 +147,8 @@ impl FromStr for Selector {
             (None, "workers", Some(dc)) => Self::Workers(dc),
             (None, "dc", Some(dc)) => Self::Datacenter(dc),
             (None, "leader", Some(dc)) => Self::DcLeader(dc),
+            (Some(("follower", nth)), _, None) => Self::GateFollower(place(nth)?),
+            (Some(("follower", nth)), _, Some(dc)) => Self::DcFollower(place(nth)?, dc),
             (Some(("owner", job)), _, None) => Self::JobOwner(own(job)?),
             (Some(("owner", job)), _, Some(dc)) => Self::DcOwner(own(job)?, dc),
             (Some(("worker", job)), _, Some(dc)) => Self::RunningWorker(own(job)?, dc),
@@ -148,6 +156,17 @@ impl FromStr for Selector {
             (None, name, None) => Self::Node(own(name)?),
             _ => return Err(bad()),
         })
+    }
+}
+
+impl When {
+    /// Whether what it waits for can be seen.
+    pub(super) fn check(&self) -> Result<(), BadPlan> {
+        let Self::Seen(seen) = self else { return Ok(()) };
+        let observations = known::observations();
+        known::check("observation", &seen.name, observations.names).map_err(BadPlan)?;
+        let mut fields = seen.fields.keys();
+        fields.try_for_each(|field| known::check("field", field, &observations.fields).map_err(BadPlan))
     }
 }
 
@@ -162,7 +181,11 @@ impl Selector {
             {
                 no("datacenter", dc)
             }
-            Self::DcOwner(_, dc) | Self::RunningWorker(_, dc) if !cluster.has_dc(dc) => no("datacenter", dc),
+            Self::DcFollower(_, dc) | Self::DcOwner(_, dc) | Self::RunningWorker(_, dc)
+                if !cluster.has_dc(dc) =>
+            {
+                no("datacenter", dc)
+            }
             Self::JobOwner(job) | Self::DcOwner(job, _) | Self::RunningWorker(job, _)
                 if !jobs.contains(job.as_str()) =>
             {
@@ -184,6 +207,8 @@ impl fmt::Display for Selector {
             Self::Datacenter(dc) => write!(f, "dc@{dc}"),
             Self::GateLeader => write!(f, "leader"),
             Self::DcLeader(dc) => write!(f, "leader@{dc}"),
+            Self::GateFollower(nth) => write!(f, "follower:{nth}"),
+            Self::DcFollower(nth, dc) => write!(f, "follower:{nth}@{dc}"),
             Self::JobOwner(job) => write!(f, "owner:{job}"),
             Self::DcOwner(job, dc) => write!(f, "owner:{job}@{dc}"),
             Self::RunningWorker(job, dc) => write!(f, "worker:{job}@{dc}"),
@@ -221,6 +246,8 @@ mod tests {
             "dc@dc-a",
             "leader",
             "leader@dc-a",
+            "follower:1",
+            "follower:2@dc-a",
             "owner:j1",
             "owner:j1@dc-a",
             "worker:j1@dc-a",
@@ -229,7 +256,17 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Selector>().map(|selector| selector.to_string()).as_deref(), Ok(text));
         }
-        for text in ["", "owner:", "owner:@dc-a", "leader@", "worker:j1", "thing:x", "client:c@dc-a"] {
+        for text in [
+            "",
+            "follower:0",
+            "follower:",
+            "owner:",
+            "owner:@dc-a",
+            "leader@",
+            "worker:j1",
+            "thing:x",
+            "client:c@dc-a",
+        ] {
             assert!(text.parse::<Selector>().is_err(), "{text}");
         }
     }

@@ -7,23 +7,23 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::sight::{self, Sight};
 use crate::plan::{Plan, Scalar, Selector};
 use crate::world::{Fact, Interest, Scene, Spectator};
 
 /// One expectation.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
     /// The name of what is seen: see `docs/scenarios.md`.
     pub see: String,
     /// Only by these nodes: whoever observes, sends, begins or is told.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Selector>,
     /// Only with these fields.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub with: BTreeMap<String, Wanted>,
     /// Whatever is seen must also have these fields.
     #[serde(default)]
@@ -35,13 +35,13 @@ pub struct Expect {
     #[serde(default)]
     pub from_ms: u64,
     /// Only up to this instant.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<u64>,
     /// Only after the first sight of this.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Pattern>,
     /// With `after`: only within this much of it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within_ms: Option<u64>,
     /// It is the point of the case: without the case's faults it must not hold.
     #[serde(default)]
@@ -49,32 +49,32 @@ pub struct Expect {
 }
 
 /// What is seen.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pattern {
     /// See [`Expect::see`].
     pub see: String,
     /// See [`Expect::by`].
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Selector>,
     /// See [`Expect::with`].
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub with: BTreeMap<String, Wanted>,
 }
 
 /// What a field must be.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields, expecting = "write a value, or { at_least = n, at_most = n }")]
 pub enum Wanted {
     /// Exactly this.
     Is(Scalar),
     /// A number in this range, both ends included.
     Range {
         /// From.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         at_least: Option<i64>,
         /// To.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         at_most: Option<i64>,
     },
 }
@@ -92,8 +92,8 @@ impl Wanted {
 }
 
 /// How often something must be seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields, expecting = "write how often, or { at_least = n, at_most = n }")]
 pub enum Times {
     /// Exactly so often.
     Exactly(u64),
@@ -103,7 +103,7 @@ pub enum Times {
         #[serde(default)]
         at_least: u64,
         /// To; without an end where absent.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         at_most: Option<u64>,
     },
 }
@@ -207,6 +207,7 @@ impl Pattern {
             return Err(format!("`{field}` is a range without ends; write at_least or at_most"));
         }
         for (field, wanted) in &self.with {
+            sight::check_field(&self.see, field)?;
             if let (true, Wanted::Is(Scalar::Text(name))) = (field == "job", wanted) {
                 let known = plan.clients.iter().flat_map(|client| &client.jobs).any(|job| job.name == *name);
                 if !known {

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::expect::{Expect, Judge};
-use super::same::{Comparison, Same};
-use super::{BadFile, Case};
+use super::same::Same;
+use super::{BadFile, Case, Repro};
 use crate::plan::{ClientPlan, ClusterPlan, FaultPlan, NetworkPlan, Plan, RunPlan};
 use crate::world::Spectator;
 
@@ -83,11 +83,15 @@ impl Case for Scenario {
         Plan { seed, ..self.plan.clone() }
     }
     fn spectators(&self) -> Vec<Box<dyn Spectator>> {
-        let judge: Box<dyn Spectator> = Box::new(Judge::new(Arc::clone(&self.expects)));
-        let compare = |(same, other): &(Arc<Same>, Arc<Plan>)| {
-            Box::new(Comparison::new(Arc::clone(same), Arc::clone(other))) as Box<dyn Spectator>
-        };
-        [judge].into_iter().chain(self.same.iter().map(compare)).collect()
+        self.repro(0).spectators()
+    }
+    fn repro(&self, seed: u64) -> Repro {
+        Repro {
+            plan: self.plan(seed),
+            expects: Arc::clone(&self.expects),
+            same: self.same.clone(),
+            found: None,
+        }
     }
 }
 

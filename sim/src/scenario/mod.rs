@@ -9,18 +9,23 @@ pub mod catalogue;
 mod expect;
 mod file;
 mod message;
+mod repro;
 mod same;
 mod sight;
 #[cfg(test)]
 mod tests;
 
 pub use expect::{Expect, Judge, Pattern, Times, Wanted};
-pub use file::Scenario;
+pub use file::{Scenario, parse};
+pub use repro::Repro;
 
 use std::path::{Path, PathBuf};
 
 use crate::plan::Plan;
 use crate::world::Spectator;
+
+/// The folder of runs that once failed.
+pub const REGRESSIONS: &str = "regressions";
 
 /// Something that can be run with a seed.
 pub trait Case: Sync {
@@ -32,6 +37,8 @@ pub trait Case: Sync {
     fn plan(&self, seed: u64) -> Plan;
     /// Who judges it beside the oracles.
     fn spectators(&self) -> Vec<Box<dyn Spectator>>;
+    /// One run of it, by itself.
+    fn repro(&self, seed: u64) -> Repro;
 }
 
 /// A file that cannot be used, and what would be right.
@@ -49,14 +56,14 @@ impl std::fmt::Display for BadFile {
     }
 }
 
-/// A plan in a file.
-struct PlanFile {
+/// One run in a file.
+struct ReproFile {
     id: String,
     file: PathBuf,
-    plan: Plan,
+    repro: Repro,
 }
 
-impl Case for PlanFile {
+impl Case for ReproFile {
     fn id(&self) -> &str {
         &self.id
     }
@@ -64,10 +71,13 @@ impl Case for PlanFile {
         &self.file
     }
     fn plan(&self, seed: u64) -> Plan {
-        Plan { seed: self.plan.seed.wrapping_add(seed), ..self.plan.clone() }
+        Plan { seed: self.repro.plan.seed.wrapping_add(seed), ..self.repro.plan.clone() }
     }
     fn spectators(&self) -> Vec<Box<dyn Spectator>> {
-        Vec::new()
+        self.repro.spectators()
+    }
+    fn repro(&self, seed: u64) -> Repro {
+        Repro { plan: self.plan(seed), ..self.repro.clone() }
     }
 }
 
@@ -77,6 +87,8 @@ pub fn load(paths: &[PathBuf]) -> Result<Vec<Box<dyn Case>>, BadFile> {
     for path in paths {
         find(path, &mut files)?;
     }
+    // What once failed is the likeliest to fail again.
+    files.sort_by_key(|file| !file.components().any(|part| part.as_os_str() == REGRESSIONS));
     let mut cases = Vec::new();
     for file in &files {
         cases.extend(read(file)?);
@@ -134,7 +146,7 @@ fn read(file: &Path) -> Result<Vec<Box<dyn Case>>, BadFile> {
     if !is_plan(&text) {
         return Ok(file::read(file)?.into_iter().map(|case| Box::new(case) as Box<dyn Case>).collect());
     }
-    let plan = Plan::from_toml(&text).map_err(|why| BadFile { file: file.to_path_buf(), why: why.0 })?;
+    let repro = Repro::from_toml(&text).map_err(|why| BadFile { file: file.to_path_buf(), why: why.0 })?;
     let id = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    Ok(vec![Box::new(PlanFile { id, file: file.to_path_buf(), plan })])
+    Ok(vec![Box::new(ReproFile { id, file: file.to_path_buf(), repro })])
 }

@@ -19,7 +19,9 @@ use tidegate_core::api::{ClientEvent, ClientEventKind};
 use tidegate_core::census::Census;
 use tidegate_core::id::RunId;
 use tidegate_core::jobs::{JobResult, WorkflowReport};
+use tidegate_core::wire::Kind;
 
+use crate::known;
 use crate::plan::Scalar;
 use crate::world::{Fact, HostIx, Interest, Scene, fields as observation_fields, name_of};
 
@@ -29,8 +31,36 @@ pub struct Sight<'a> {
     name: String,
 }
 
-/// Every observation's name; a test compares it with the type.
+/// What names of facts begin with, where they have two parts.
 const GROUPS: &[&str] = &["Message", "Call", "Answer", "Event", "Run", "Process"];
+/// What a client asks, by the names of `tidegate_core::api::Request`.
+const CALLS: &[&str] = &["Submit", "Status", "List", "Cancel", "Result", "Events", "Datacenters", "Members"];
+/// What it is answered, by the names of `tidegate_core::api::Answer`.
+const ANSWERS: &[&str] = &[
+    "Submitted",
+    "Status",
+    "Jobs",
+    "CancelRecorded",
+    "Result",
+    "Stream",
+    "NothingFollows",
+    "Datacenters",
+    "Members",
+    "Fault",
+];
+/// What it is pushed, by the names of `tidegate_core::api::ClientEventKind`.
+const EVENTS: &[&str] = &[
+    "Accepted",
+    "Status",
+    "WorkflowResult",
+    "Owner",
+    "DcOwner",
+    "CancelDone",
+    "Final",
+    "Progress",
+    "StatsWindow",
+    "Gap",
+];
 
 /// Which facts bear this name.
 pub fn interest(name: &str) -> Interest {
@@ -49,21 +79,33 @@ pub fn interest(name: &str) -> Interest {
 
 /// Whether a fact can bear this name.
 pub fn check_name(name: &str) -> Result<(), String> {
-    let word = |text: &str| {
-        text.starts_with(|c: char| c.is_ascii_uppercase()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
-    };
-    let ok = match name.split_once('.') {
-        Some((group, kind)) => GROUPS.contains(&group) && word(kind),
-        None => word(name) && !GROUPS.contains(&name),
-    };
-    if ok {
-        Ok(())
-    } else {
-        Err(format!(
+    match name.split_once('.') {
+        Some(("Message", kind)) => {
+            let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+            known::check("message", kind, &kinds)
+        }
+        Some(("Call", kind)) => known::check("call", kind, CALLS),
+        Some(("Answer", kind)) => known::check("answer", kind, ANSWERS),
+        Some(("Event", kind)) => known::check("event", kind, EVENTS),
+        Some(("Run", kind)) => known::check("Run", kind, &["Began", "Over"]),
+        Some(("Process", kind)) => known::check("Process", kind, &["Began", "Ended"]),
+        None if ["Result", "Fault", "Look"].contains(&name) => Ok(()),
+        None if name.starts_with(|c: char| c.is_ascii_uppercase()) && !GROUPS.contains(&name) => {
+            known::check("observation", name, known::observations().names)
+        }
+        _ => Err(format!(
             "{name:?} names no fact: write an observation (JobFinal), Message.KIND, Call.KIND, Answer.KIND, Event.KIND, \
              Run.Began, Run.Over, Process.Began, Process.Ended, Result, Fault or Look"
-        ))
+        )),
     }
+}
+
+/// Whether a fact of this name can have this field. Only of observations is that known beforehand.
+pub fn check_field(name: &str, field: &str) -> Result<(), String> {
+    if interest(name) != Interest::OBSERVATIONS {
+        return Ok(());
+    }
+    known::check("field", field, &known::observations().fields)
 }
 
 impl<'a> Sight<'a> {

@@ -429,6 +429,10 @@ impl Scene {
         };
         let dc_id = |dc: &str| DcId::new(dc).ok();
         let one = |host: Option<HostIx>| host.into_iter().collect();
+        let dc_leader = |dc: &str| dc_id(dc).and_then(|dc| self.dc_leaders.get(&dc)).map(|(_, host)| *host);
+        let nth_but = |leader: Option<HostIx>, all: Vec<HostIx>, nth: u16| {
+            all.into_iter().filter(|&host| Some(host) != leader).nth(usize::from(nth) - 1)
+        };
         match selector {
             Selector::Node(name) => one(self.hosts.iter().position(|host| host.name == *name)),
             Selector::Client(name) => {
@@ -442,9 +446,12 @@ impl Scene {
             Selector::Workers(dc) => of_dc(dc, &[Role::Worker]),
             Selector::Datacenter(dc) => of_dc(dc, &[Role::Manager, Role::Worker]),
             Selector::GateLeader => one(self.gate_leader.map(|(_, host)| host)),
-            Selector::DcLeader(dc) => {
-                one(dc_id(dc).and_then(|dc| self.dc_leaders.get(&dc)).map(|(_, host)| *host))
+            Selector::DcLeader(dc) => one(dc_leader(dc)),
+            Selector::GateFollower(nth) => {
+                let leader = self.gate_leader.map(|(_, host)| host);
+                one(nth_but(leader, self.select(&Selector::Gates, None), *nth))
             }
+            Selector::DcFollower(nth, dc) => one(nth_but(dc_leader(dc), of_dc(dc, &[Role::Manager]), *nth)),
             Selector::JobOwner(job) => one(self
                 .job(job)
                 .and_then(|job| self.owners.get(&job))

@@ -76,6 +76,8 @@ enum Item {
     ResetPair { a: u32, b: u32 },
     Look,
     Check,
+    Reroll { salt: u64 },
+    Stop,
 }
 
 /// What an oracle found.
@@ -136,6 +138,10 @@ pub struct World<M> {
     step_digests: Option<Box<dyn FnMut(u64)>>,
     violation: Option<Violation>,
     over: bool,
+    /// The run was cut off: what had still to come is not judged.
+    cut_off: bool,
+    /// Which random streams the nodes have; 0 is the plan's own.
+    streams: u32,
 }
 
 impl<M: Machine> World<M> {
@@ -181,6 +187,8 @@ impl<M: Machine> World<M> {
             step_digests: None,
             violation: None,
             over: false,
+            cut_off: false,
+            streams: 0,
         };
         world.connect_hosts();
         world.plan_everything();
@@ -195,6 +203,21 @@ impl<M: Machine> World<M> {
     /// Calls this with the running digest after each step.
     pub fn each_step(&mut self, stream: Box<dyn FnMut(u64)>) {
         self.step_digests = Some(stream);
+    }
+
+    /// Gives every node another random stream: what a change of its draws, anywhere in it, comes to.
+    pub const fn perturb_streams(&mut self, streams: u32) {
+        self.streams = streams;
+    }
+
+    /// From this instant on, chance decides otherwise; before, everything is as it was.
+    pub fn reroll_at(&mut self, at: Time, salt: u64) {
+        self.queue.push(at, Item::Reroll { salt });
+    }
+
+    /// Cuts the run off at this instant, without judging what had still to come.
+    pub fn stop_at(&mut self, at: Time) {
+        self.queue.push(at, Item::Stop);
     }
 
     fn connect_hosts(&mut self) {
@@ -270,7 +293,7 @@ impl<M: Machine> World<M> {
         while !self.over {
             self.advance();
         }
-        if self.violation.is_none() {
+        if self.violation.is_none() && !self.cut_off {
             self.finish();
         }
         Verdict {
@@ -356,6 +379,8 @@ impl<M: Machine> World<M> {
             }
             Item::Look => self.look(),
             Item::Check => self.check_end(),
+            Item::Reroll { salt } => self.fate = Fate::new(self.scene.plan.seed ^ key("reroll") ^ salt),
+            Item::Stop => (self.over, self.cut_off) = (true, true),
             _ => {}
         }
     }

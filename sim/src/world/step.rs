@@ -291,7 +291,7 @@ impl<M: Machine> World<M> {
         let Some(config) = this.config.clone() else { return };
         let (boot, rows) = this.disk.begin();
         this.clock.restart(self.now);
-        let seed = self.fate.of(this.key).seed(u64::from(boot));
+        let seed = self.fate.of(this.key).seed(u64::from(boot) | u64::from(self.streams) << 32);
         let boot = Boot { config, boot: BootNo(boot), disk: this.disk.id, seed, rows };
         self.digest.write_u64(self.now);
         boot.hash(&mut self.digest);

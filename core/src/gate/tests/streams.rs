@@ -50,6 +50,19 @@ fn a_reader_gets_every_kept_event_in_order_and_the_end() {
 }
 
 #[test]
+fn a_final_event_that_nobody_took_is_not_delivered() {
+    let (mut world, job) = running(200);
+    let (call, _) = world.stream(job, None, 100);
+    world.finish("eu-m0", job);
+    world.event(Event::ApiClosed { call });
+    assert_eq!(world.gate.streams.len(), 0);
+    world.pass(300_000);
+    let (call, out) = world.stream(job, None, 100);
+    let last = words(&out, call).into_iter().rev().nth(1);
+    assert_eq!(last.as_deref(), Some("final completed"), "it waits for its reader");
+}
+
+#[test]
 fn a_reader_goes_on_after_its_cursor_also_at_a_restarted_gate() {
     let (mut world, job) = running(200);
     let (call, out) = world.stream(job, None, 2);

@@ -135,6 +135,33 @@ fn who_hears_a_leader_helps_nobody_against_it() {
 }
 
 #[test]
+fn a_rumour_about_a_leader_that_is_heard_starts_no_campaign() {
+    for boot_no in 1..=20 {
+        let mut here = Voter::start(boot_no, BTreeMap::new());
+        here.ms = 1_000;
+        here.append(1, at(0, 0), alloc::vec![opens(1)]);
+        for _ in 0..100 {
+            // Just after a heartbeat, so that the next one is a whole tick away.
+            here.ledger.peer_alive(voter(1), false);
+            for _ in 0..10 {
+                here.ms += 10;
+                let (said, _) = here.step(|ledger, now, store, out| ledger.wake(now, store, out));
+                assert!(!said.iter().any(|body| matches!(body, LogBody::PreVote { .. })), "boot {boot_no}");
+            }
+            here.append(1, at(1, 1), Vec::new());
+        }
+        here.ledger.peer_alive(voter(1), false);
+        let mut campaigns = false;
+        for _ in 0..66 {
+            here.ms += 10;
+            let (said, _) = here.step(|ledger, now, store, out| ledger.wake(now, store, out));
+            campaigns |= said.iter().any(|body| matches!(body, LogBody::PreVote { .. }));
+        }
+        assert!(campaigns, "the leader is silent, and its silence is not waited for, boot {boot_no}");
+    }
+}
+
+#[test]
 fn a_proposal_that_is_in_the_log_twice_is_applied_once() {
     let mut here = Voter::start(1, BTreeMap::new());
     here.append(1, at(0, 0), alloc::vec![opens(1), adds(1, 1, 7), adds(1, 1, 7), adds(1, 3, 8)]);

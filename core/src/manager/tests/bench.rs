@@ -219,14 +219,17 @@ impl Bench {
         }
     }
 
-    /// A worker is heard by SWIM, and then another one says that it is dead.
+    /// A worker is heard by SWIM, and then two others say that it is dead.
     pub fn die(&mut self, worker: NodeId, witness: NodeId) {
         let incarnation = Incarnation::of_boot(BootNo(1));
         let packet = |from, facts| Packet { facts, ..packet(from, Body::Rumours) };
         self.dead.insert(worker);
         let fact =
             Fact { node: worker, incarnation, claim: Claim::Dead, role: Role::Worker, addr: addr(worker) };
-        for packet in [packet(worker, Vec::new()), packet(witness, [fact].to_vec())] {
+        let other = NodeId([0xee; 16]);
+        for packet in
+            [packet(worker, Vec::new()), packet(witness, [fact].to_vec()), packet(other, [fact].to_vec())]
+        {
             self.event(Event::Datagram { from: packet.addr, packet: packet.into() });
         }
         assert!(self.saw(Observation::WorkerLost(worker)));
@@ -316,6 +319,7 @@ fn packet(from: NodeId, body: Body) -> Packet {
         addr: addr(from),
         body,
         facts: Vec::new(),
+        digest: None,
     }
 }
 

@@ -398,6 +398,21 @@ fn a_worker_that_never_comes_back_after_a_restart_is_given_up() {
 }
 
 #[test]
+fn a_worker_that_only_its_connection_knew_keeps_its_run_as_long_as_it_may_run_it() {
+    let mut bench = running_sleep();
+    // The manager has looked for much longer than a worker runs alone.
+    for _ in 0..6 {
+        bench.pass(15_000);
+        bench.heartbeat(W1, 3, &[held(0, RunPhase::Running)]);
+    }
+    bench.event(Event::Disconnected { peer: W1 });
+    bench.pass(55_000);
+    assert!(!bench.saw(lost(0, 1)), "it may still run");
+    bench.pass(10_000);
+    assert!(bench.saw(lost(0, 1)), "it has stopped by itself by now");
+}
+
+#[test]
 fn what_ran_and_is_not_held_after_a_restart_is_lost() {
     let mut bench = running_sleep().restart();
     bench.register(W1, 4);
@@ -443,6 +458,26 @@ fn a_drained_manager_leaves_its_jobs_for_the_restart() {
     bench.register_boot(W1, 4, 1, &[held(0, RunPhase::Running)]);
     bench.result(W1, run(0, 1), Outcome::Completed, requests(1, 10_000));
     assert_eq!(final_of(&bench.sent()).status, JobStatus::Completed);
+}
+
+/// Found by the fuzz target `steps`: the last deadline passes in the step of another event.
+#[test]
+fn nothing_follows_the_end_of_a_drained_manager() {
+    let mut bench = Bench::new();
+    // The log does not answer, so the lease is waited for until time is over.
+    bench.manager.step_into(bench.now(), Event::Drain, &mut crate::Effects::new());
+    for _ in 0..100 {
+        bench.now_ms += 500;
+        let mut out = crate::Effects::new();
+        let event = Event::Malformed { peer: None, why: crate::wire::Malformed::Body };
+        bench.manager.step_into(bench.now(), event, &mut out);
+        if let Some(end) = out.iter().position(|effect| matches!(effect, crate::Effect::Halt(_))) {
+            assert_eq!(end + 1, out.len(), "{out:?}");
+            assert_eq!(bench.manager.wake_at(), None);
+            return;
+        }
+    }
+    panic!("it never ends");
 }
 
 #[test]

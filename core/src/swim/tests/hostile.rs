@@ -57,14 +57,16 @@ fn any_fact() -> impl Strategy<Value = Fact> {
 
 fn any_packet() -> impl Strategy<Value = Packet> {
     let header = (0u8..12, any_incarnation(), any_role(), 0u8..12);
-    (header, any_body(), vec(any_fact(), 0..FACTS_MAX + 2)).prop_map(
-        |((from, incarnation, role, at), body, facts)| Packet {
+    let digest = proptest::option::of(vec(any::<u32>(), 0..40));
+    (header, any_body(), vec(any_fact(), 0..FACTS_MAX + 2), digest).prop_map(
+        |((from, incarnation, role, at), body, facts, digest)| Packet {
             from: id(from),
             incarnation,
             role,
             addr: addr(at),
             body,
             facts,
+            digest,
         },
     )
 }

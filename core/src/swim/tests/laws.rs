@@ -28,7 +28,7 @@ fn known() -> impl Strategy<Value = Fact> {
 
 fn merged(facts: &[Fact]) -> (Incarnation, u8) {
     let start = fact(9, Incarnation::NONE, Claim::Alive);
-    let mut member = Member { fact: start, confirmed: true, seed: false, since: Instant::ZERO };
+    let mut member = table::Member { fact: start, confirmed: true, seed: false };
     facts.iter().for_each(|fact| {
         member.merge(fact);
     });
@@ -71,9 +71,9 @@ proptest! {
 
     #[test]
     fn confirmations_only_shorten_a_suspicion(members in 2usize..2_000, accusers in vec(1u8..12, 0..12)) {
-        let period = Duration::from_secs(1);
-        let mut suspicion = Suspicion::new(life(1), id(1), Instant::ZERO, members, period);
-        let shortest = period.scale((5e6 * libm::log10(members as f64).max(1.0)) as u64, 1_000_000);
+        let rules = Rules::ours(Duration::from_secs(1), Duration::from_millis(500));
+        let mut suspicion = Suspicion::new(life(1), id(1), Instant::ZERO, members, &rules);
+        let shortest = rules.period.scale((5e6 * libm::log10(members as f64).max(1.0)) as u64, 1_000_000);
         let mut last = suspicion.deadline();
         let alone = members < 3;
         prop_assert_eq!(last, Instant::ZERO + if alone { shortest } else { shortest.scale(6, 1) });
@@ -87,40 +87,128 @@ proptest! {
     }
 
     #[test]
-    fn every_rumour_travels_its_times_and_rests(facts in vec(1u8..40, 1..60), members in 1usize..200) {
-        let mut gossip = Gossip::default();
-        facts.iter().for_each(|n| gossip.push(fact(*n, life(1), Claim::Alive)));
-        let mut sent = BTreeMap::<NodeId, u32>::new();
-        loop {
-            let mut out = Vec::new();
-            gossip.fill(&mut out, FACTS_MAX, id(99), members);
-            prop_assert!(out.len() <= FACTS_MAX);
-            if out.is_empty() {
-                break;
-            }
-            out.iter().for_each(|fact| *sent.entry(fact.node).or_default() += 1);
-        }
-        let distinct: alloc::collections::BTreeSet<_> = facts.iter().map(|n| id(*n)).collect();
-        prop_assert_eq!(sent.len(), distinct.len());
-        prop_assert!(sent.values().all(|times| *times == gossip::sends_max(members)));
+    fn every_suspicion_ends_even_in_silence(
+        members in 2usize..2_000,
+        accusers in vec(1u8..12, 0..5),
+        heard in 0u64..4_000,
+    ) {
+        let rules = Rules::ours(Duration::from_secs(1), Duration::from_millis(500));
+        let mut suspicion = Suspicion::new(life(1), id(1), Instant::ZERO, members, &rules);
+        accusers.iter().for_each(|by| { suspicion.confirm(id(*by)); });
+        let ends_by = suspicion.ends_by(at(1_000 * heard).mono);
+        let longest = rules.shortest(members).scale(6, 1);
+        prop_assert!(ends_by >= suspicion.deadline());
+        prop_assert!(ends_by <= suspicion.deadline() + longest.scale(8, 1));
+        // With nobody heard at all, after the longest suspicion once more.
+        prop_assert!(suspicion.ends_by(Instant::ZERO) <= suspicion.deadline() + longest);
     }
 
     #[test]
-    fn everyone_is_asked_once_in_a_traversal(count in 1u8..30, seed in any::<[u8; 32]>(), gone in 1u8..30) {
+    fn one_teller_kills_nobody_in_a_group_of_more(members in 3usize..2_000, by in 1u8..9, teller in 1u8..9) {
+        let rules = Rules::ours(Duration::from_secs(1), Duration::from_millis(500));
+        let suspicion = Suspicion::new(life(1), id(by), Instant::ZERO, members, &rules);
+        prop_assert_eq!(suspicion.is_proven_with(id(teller)), by != teller);
+        let pair = Suspicion::new(life(1), id(by), Instant::ZERO, 2, &rules);
+        prop_assert!(pair.is_proven_with(id(by)));
+    }
+
+    #[test]
+    fn every_rumour_travels_its_times_and_rests(about in vec(1u32..40, 1..60), sends_max in 1u32..20) {
+        let mut gossip = Gossip::default();
+        about.iter().for_each(|ix| gossip.push(*ix, id(1)));
+        let mut sent = BTreeMap::<Ix, u32>::new();
+        loop {
+            let before = sent.clone();
+            let mut packet = Vec::new();
+            gossip.take(FACTS_MAX, Some(99), sends_max, |rumour| packet.push(rumour.about));
+            if packet.is_empty() {
+                break;
+            }
+            let least_left_out = before.iter().filter(|(ix, _)| !packet.contains(ix)).map(|(_, n)| *n).min();
+            for ix in &packet {
+                // Whoever was sent least goes first.
+                let times = before.get(ix).copied().unwrap_or(0);
+                prop_assert!(least_left_out.is_none_or(|least| times <= least) || times == 0);
+                *sent.entry(*ix).or_default() += 1;
+            }
+            let distinct: alloc::collections::BTreeSet<_> = packet.iter().collect();
+            prop_assert_eq!(distinct.len(), packet.len());
+        }
+        let distinct: alloc::collections::BTreeSet<_> = about.iter().collect();
+        prop_assert_eq!(sent.len(), distinct.len());
+        prop_assert!(sent.values().all(|times| *times == sends_max));
+        prop_assert!(gossip.is_empty());
+    }
+
+    #[test]
+    fn everyone_is_asked_once_in_a_traversal(count in 1u32..30, seed in any::<[u8; 32]>(), gone in 0u32..30) {
         let mut rng = NodeRng::new(seed, 0);
         let mut order = Order::default();
-        (1..=count).for_each(|n| order.insert(id(n), &mut rng));
-        let mut left = usize::from(count);
-        // The first traversal may have begun anywhere: end it.
-        (0..count).for_each(|_| { order.next(&mut rng); });
-        if gone <= count && count > 1 {
-            order.remove(id(gone));
-            left -= 1;
-        }
-        let asked: Vec<NodeId> = (0..2 * left).filter_map(|_| order.next(&mut rng)).collect();
-        prop_assert_eq!(asked.len(), 2 * left);
-        for n in (1..=count).filter(|n| *n != gone || count == 1) {
-            prop_assert!(asked.contains(&id(n)), "{} is not asked within 2n - 1 rounds", n);
+        (0..count).for_each(|ix| order.insert(ix, &mut rng));
+        order.begin(&mut rng);
+        let asked_before: Vec<Ix> = (0..count / 2).filter_map(|_| order.next()).collect();
+        order.retain(|ix| ix != gone);
+        // A newcomer displaces nobody from this traversal.
+        order.insert(count, &mut rng);
+        let mut asked = asked_before.clone();
+        asked.extend(core::iter::from_fn(|| order.next()));
+        asked.retain(|ix| *ix != gone);
+        asked.sort_unstable();
+        let expected: Vec<Ix> = (0..=count).filter(|ix| *ix != gone).collect();
+        prop_assert_eq!(asked, expected);
+    }
+
+    #[test]
+    fn a_sample_is_whoever_fits(len in 0u32..40, fits in vec(any::<bool>(), 40), count in 0usize..9, seed in any::<[u8; 32]>()) {
+        let mut rng = NodeRng::new(seed, 0);
+        let ok = |ix: Ix| fits[ix as usize];
+        let chosen = probe::sample(|place| place as Ix, len as usize, count, &mut rng, ok);
+        let there = (0..len).filter(|ix| ok(*ix)).count();
+        prop_assert_eq!(chosen.len(), count.min(there));
+        prop_assert!(chosen.iter().all(|ix| ok(*ix)));
+        let distinct: alloc::collections::BTreeSet<_> = chosen.iter().collect();
+        prop_assert_eq!(distinct.len(), chosen.len());
+    }
+
+    /// The dense table does what a map of members does.
+    #[test]
+    fn the_table_is_a_map(ops in vec((1u8..20, near(), any_claim(), any::<bool>(), 0u8..4, any::<bool>()), 0..120)) {
+        let mut members = table::Members::new(7);
+        let mut model = BTreeMap::new();
+        for (n, incarnation, claim, confirmed, at, remove) in ops {
+            let claim = if let Claim::Suspect { .. } = claim { Claim::Suspect { by: id(n) } } else { claim };
+            // Every other address is an IPv4-mapped one.
+            let mut ip = [at; 16];
+            if at % 2 == 0 {
+                ip[..12].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]);
+            }
+            let fact = Fact { addr: Addr { ip, port: u16::from(at) }, ..fact(n, incarnation, claim) };
+            let member = table::Member { fact, confirmed, seed: false };
+            match (members.find(id(n)), remove) {
+                (Some(ix), true) => {
+                    members.remove(ix);
+                    model.remove(&id(n));
+                }
+                (Some(ix), false) => {
+                    members.set(ix, &member);
+                    model.insert(id(n), member);
+                }
+                (None, _) => {
+                    members.add(&member);
+                    model.insert(id(n), member);
+                }
+            }
+            let held: BTreeMap<NodeId, table::Member> =
+                members.iter().map(|(_, member)| (member.fact.node, member)).collect();
+            prop_assert_eq!(&held, &model);
+            prop_assert!((0..20).all(|n| members.get(id(n)) == model.get(&id(n)).copied()));
+            prop_assert_eq!(members.live(), model.values().filter(|it| it.is_live()).count());
+            prop_assert_eq!(members.rumoured(), model.values().filter(|it| it.is_rumoured()).count());
+            // Equal views have equal digests, whatever way they came about.
+            let mut other = table::Members::new(9);
+            model.values().rev().for_each(|member| { other.add(member); });
+            let own = self::fact(77, life(1), Claim::Alive);
+            prop_assert_eq!(members.digest(16, &own), other.digest(16, &own));
         }
     }
 }
@@ -136,6 +224,10 @@ fn the_largest_packet_fits() {
         role: Role::Worker,
         addr: far,
     };
+    let digest = Some(alloc::vec![u32::MAX; table::LEAVES]);
+    let pull =
+        Packet { digest, ..packet(253, last, Body::Pull { after: Some(id(255)), mutual: true }, &[fact; 1]) };
+    assert!(encode_packet(&pull).expect("it fits").len() <= PACKET_BYTES_MAX);
     let bodies = [
         Body::PingReq { seq: u32::MAX, target: id(255), budget_ms: u32::MAX },
         Body::Page { after: Some(id(254)), next: Some(id(255)) },
@@ -149,6 +241,7 @@ fn the_largest_packet_fits() {
             addr: far,
             body,
             facts: alloc::vec![fact; FACTS_MAX],
+            digest: None,
         };
         let bytes = encode_packet(&packet).expect("it fits");
         assert!(bytes.len() <= PACKET_BYTES_MAX, "{} bytes", bytes.len());

@@ -6,6 +6,7 @@ mod transcripts;
 mod world;
 mod worlds;
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::*;
@@ -31,8 +32,7 @@ fn config(n: u8, role: Role, seeds: &[u8]) -> SwimConfig {
         addr: addr(n),
         role,
         boot: BootNo(1),
-        period: Duration::from_secs(1),
-        probe_timeout: Duration::from_millis(500),
+        rules: Rules::ours(Duration::from_secs(1), Duration::from_millis(500)),
         seeds: seeds.iter().map(|n| peer(*n)).collect(),
     }
 }
@@ -47,7 +47,15 @@ fn fact(n: u8, incarnation: Incarnation, claim: Claim) -> Fact {
 }
 
 fn packet(from: u8, incarnation: Incarnation, body: Body, facts: &[Fact]) -> Packet {
-    Packet { from: id(from), incarnation, role: Role::Gate, addr: addr(from), body, facts: facts.to_vec() }
+    Packet {
+        from: id(from),
+        incarnation,
+        role: Role::Gate,
+        addr: addr(from),
+        body,
+        facts: facts.to_vec(),
+        digest: None,
+    }
 }
 
 fn life(boot: u32) -> Incarnation {
@@ -57,35 +65,37 @@ fn life(boot: u32) -> Incarnation {
 impl Swim {
     /// What holds between any two calls.
     fn check(&self) {
-        let status = |wanted: &[MemberStatus]| -> Vec<NodeId> {
-            let matching = self.members.iter().filter(|(_, member)| wanted.contains(&member.status()));
-            matching.map(|(node, _)| node).collect()
+        let of = |wanted: &[MemberStatus]| -> Vec<Ix> {
+            self.members.iter().filter(|(_, it)| wanted.contains(&it.status())).map(|(ix, _)| ix).collect()
         };
-        let suspects = status(&[MemberStatus::Suspect]);
+        let suspects = of(&[MemberStatus::Suspect]);
         assert_eq!(
             suspects,
             self.suspicions.keys().copied().collect::<Vec<_>>(),
             "a suspect has a suspicion"
         );
-        for node in suspects {
-            assert!(self.timers.deadline(Timer::Suspicion(node)).is_some(), "a suspicion ends");
+        for ix in suspects {
+            assert!(self.timers.deadline(Timer::Suspicion(ix)).is_some(), "a suspicion ends");
         }
-        let live = status(&[MemberStatus::Alive, MemberStatus::Suspect]);
+        let live = of(&[MemberStatus::Alive, MemberStatus::Suspect]);
         assert_eq!(live.len(), self.members.live());
-        let mut asked = self.order.nodes().to_vec();
-        asked.sort_unstable();
-        let probed = |node: &NodeId| self.members.get(*node).is_some_and(|row| self.probes(row.fact.role));
-        assert_eq!(
-            asked,
-            live.into_iter().filter(probed).collect::<Vec<_>>(),
-            "the living are asked, nobody else"
-        );
-        for node in self.strangers.keys() {
-            let member = self.members.get(*node).expect("a stranger that is asked is known");
-            assert_eq!(member.status(), MemberStatus::Unconfirmed);
+        let asked: BTreeSet<Ix> = self.order.members().iter().copied().collect();
+        assert_eq!(asked.len(), self.order.members().len(), "nobody is asked twice in a traversal");
+        let probed = |ix: &&Ix| self.probes(self.members.at(**ix).fact.role);
+        assert!(live.iter().filter(probed).all(|ix| asked.contains(ix)), "the living are asked");
+        for (ix, member) in self.members.iter() {
+            assert_eq!(self.members.is_ordered(ix), asked.contains(&ix));
+            assert_eq!(self.members.find(member.fact.node), Some(ix), "a member is found by its id");
         }
-        assert!(self.tries.keys().all(|node| self.strangers.deadline(*node).is_some()));
+        assert_eq!(of(&[MemberStatus::Unconfirmed]), self.unheard.keys().copied().collect::<Vec<_>>());
+        for ix in self.strangers.keys() {
+            assert!(self.unheard.contains_key(ix), "only strangers are asked as such");
+        }
+        let probed_dead = of(&[MemberStatus::Dead]);
+        assert!(probed_dead.iter().filter(probed).all(|ix| self.dead.contains(ix)));
         assert!(self.gossip.len() <= RUMOURS_MAX);
+        assert!(!self.gossip.is_fresh(6) || self.gossiping, "rumours are sent");
+        assert_eq!(self.gossiping, self.timers.deadline(Timer::Gossip).is_some());
         assert!(self.relays.len() <= probe::RELAYS_MAX);
         assert!(self.members.iter().count() <= MEMBERS_MAX);
         assert_eq!(self.exchange.is_some(), self.timers.deadline(Timer::Page).is_some(), "an exchange ends");

@@ -15,6 +15,14 @@ struct Script {
     seqs: Vec<u32>,
 }
 
+impl Swim {
+    fn forget_rumours(&mut self) {
+        self.gossip = Gossip::default();
+        self.timers.disarm(Timer::Gossip);
+        self.gossiping = false;
+    }
+}
+
 impl Script {
     /// Gate 1, which has heard the gates `known` and has been told all.
     fn new(known: &[u8]) -> Self {
@@ -26,7 +34,7 @@ impl Script {
         }
         let page = Body::Page { after: None, next: None };
         swim.receive(at(0), addr(2), packet(2, life(1), page, &[]), &mut out);
-        swim.gossip = Gossip::default();
+        swim.forget_rumours();
         swim.changes();
         Self { swim, text: String::new(), seqs: Vec::new() }
     }
@@ -132,26 +140,34 @@ fn an_answered_round_says_nothing() {
     script.receive(1_000, packet(2, life(1), Body::Ack { seq }, &[]));
     script.wait_until(2_000);
     script.expect(expect![[r#"
-        963   > to n2 ping q1 of n2
+        558   > to n2 ping q1 of n2
+        722   > to n2 pull both ways
         1000  < n2 ack q1
-        1963  > to n2 ping q2 of n2
+        1558  > to n2 ping q2 of n2
+        1722  > to n2 pull both ways
     "#]]);
 }
 
 #[test]
 fn silence_becomes_suspicion_and_death() {
     let mut script = Script::new(&[2]);
-    script.wait_until(9_000);
+    script.wait_until(14_000);
     script.expect(expect![[r#"
-        963   > to n2 ping q1 of n2
-        1963  > n2 is Suspect
-        1963  > to n2 ping q2 of n2 [n2 1.0 suspect by n1]
-        2963  > to n2 ping q3 of n2 [n2 1.0 suspect by n1]
-        3963  > to n2 ping q4 of n2 [n2 1.0 suspect by n1]
-        4963  > to n2 ping q5 of n2 [n2 1.0 suspect by n1]
-        5963  > to n2 ping q6 of n2 [n2 1.0 suspect by n1]
-        6963  > to n2 ping q7 of n2 [n2 1.0 suspect by n1]
-        6963  > n2 is Dead
+        558   > to n2 ping q1 of n2
+        722   > to n2 pull both ways
+        1558  > n2 is Suspect
+        1558  > to n2 ping q2 of n2 [n2 1.0 suspect by n1]
+        1579  > to n2 rumours [n2 1.0 suspect by n1]
+        1722  > to n2 pull both ways [n2 1.0 suspect by n1]
+        1779  > to n2 rumours [n2 1.0 suspect by n1]
+        2722  > to n2 pull both ways [n2 1.0 suspect by n1]
+        3558  > to n2 ping q3 of n2 [n2 1.0 suspect by n1]
+        6558  > to n2 ping q4 of n2 [n2 1.0 suspect by n1]
+        10558 > to n2 ping q5 of n2 [n2 1.0 suspect by n1]
+        11558 > Unheard
+        11558 > n2 is Dead
+        11627 > to n2 rumours [n2 1.0 dead]
+        11827 > to n2 rumours [n2 1.0 dead]
     "#]]);
 }
 
@@ -160,13 +176,15 @@ fn an_answer_through_a_proxy_counts() {
     let mut script = Script::new(&[2, 3]);
     script.wait_until(1_500);
     let seq = script.last_seq();
-    script.receive(1_500, packet(2, life(1), Body::IndirectAck { seq }, &[]));
+    script.receive(1_500, packet(3, life(1), Body::IndirectAck { seq }, &[]));
     script.wait_until(2_000);
     script.expect(expect![[r#"
-        963   > to n3 ping q1 of n3
-        1463  > to n2 ping-req q1 of n3 within 500 ms
-        1500  < n2 indirect ack q1
-        1963  > to n2 ping q2 of n2
+        558   > to n2 ping q1 of n2
+        722   > to n3 pull both ways
+        1058  > to n3 ping-req q1 of n2 within 500 ms
+        1500  < n3 indirect ack q1
+        1558  > to n3 ping q2 of n3
+        1722  > to n3 pull both ways
     "#]]);
 }
 
@@ -208,14 +226,17 @@ fn an_accused_node_answers_with_a_higher_incarnation() {
 
 #[test]
 fn the_dead_come_back_only_by_their_own_word() {
-    let mut script = Script::new(&[2, 3]);
+    let mut script = Script::new(&[2, 3, 4]);
     script.receive(10, packet(2, life(1), Body::Rumours, &[fact(3, life(1), Claim::Dead)]));
+    script.receive(15, packet(4, life(1), Body::Rumours, &[fact(3, life(1), Claim::Dead)]));
     script.receive(20, packet(3, life(1), Body::Ping { seq: 70, target: id(1) }, &[]));
     let again: Incarnation = life(1).above(life(1)).expect("there is a next one");
     script.receive(30, packet(3, again, Body::Ping { seq: 71, target: id(1) }, &[]));
     script.expect(expect![[r#"
         10    < n2 rumours [n3 1.0 dead]
-        10    > n3 is Dead
+        10    > n3 is Suspect
+        15    < n4 rumours [n3 1.0 dead]
+        15    > n3 is Dead
         20    < n3 ping q1 of n1
         20    > to n3 ack q1 [n3 1.0 dead]
         30    < n3 ping q2 of n1
@@ -277,7 +298,7 @@ fn a_new_member_is_told_and_asked() {
 fn whoever_is_behind_is_told_with_the_answer() {
     let mut script = Script::new(&[2, 3]);
     script.receive(10, packet(3, life(4), Body::Rumours, &[]));
-    script.swim.gossip = Gossip::default();
+    script.swim.forget_rumours();
     let old = fact(3, life(1), Claim::Suspect { by: id(2) });
     script.receive(20, packet(2, life(1), Body::Ping { seq: 70, target: id(1) }, &[old]));
     script.expect(expect![[r#"
@@ -296,10 +317,11 @@ fn whoever_leaves_says_so_and_still_answers() {
     script.wait_until(3_000);
     script.expect(expect![[r#"
         10    < leave
-        10    > to n2 rumours [n1 1.0 left]
         10    > to n3 rumours [n1 1.0 left]
+        10    > to n2 rumours [n1 1.0 left]
         20    < n2 ping q1 of n1 [n1 1.0 suspect by n2]
         20    > to n2 ack q1 [n1 1.0 left]
+        119   > to n2 rumours [n1 1.0 left]
     "#]]);
 }
 

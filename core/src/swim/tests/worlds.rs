@@ -10,7 +10,7 @@ const SEEDS: u64 = 8;
 fn crash_bound_ms(members: u64) -> u64 {
     let log10 = libm::log10(members as f64).max(1.0);
     let longest = 5.0 * 6.0 * log10;
-    let spread = 2.0 * f64::from(gossip::sends_max(members as usize)) + 2.0;
+    let spread = 2.0 * f64::from(gossip::sends_max(3.0, members as usize)) + 2.0;
     (1_000.0 * (2.0 * members as f64 - 1.0 + longest + spread)) as u64
 }
 
@@ -107,6 +107,25 @@ fn a_node_that_nobody_hears_is_dead_and_comes_back() {
             world.run_for(120_000);
             assert!(world.converged(), "seed {seed} n {n}: {:?}", world.strays());
         }
+    }
+}
+
+#[test]
+fn whoever_is_cut_off_buries_nobody_for_long() {
+    for seed in 0..SEEDS {
+        let mut world = settled(World::gates(seed, 8));
+        let before = world.history.len();
+        world.partition(&[0]);
+        // Longer than the longest suspicion of the group, 30 s, and less than twice that.
+        world.run_for(50_000);
+        let buried = |world: &World| {
+            world.history[before..].iter().filter(|it| it.1 == 0 && it.3 == MemberStatus::Dead).count()
+        };
+        assert_eq!(buried(&world), 0, "seed {seed}: it may be the one that is cut off");
+        assert!(world.count(0, MemberStatus::Dead) > 0, "seed {seed}: the others conclude");
+        // But all others may really be dead: in the end it concludes as well. Its rounds are nine periods long by then.
+        world.run_for(120_000);
+        assert_eq!(buried(&world), 7, "seed {seed}");
     }
 }
 

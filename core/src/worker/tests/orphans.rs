@@ -150,3 +150,21 @@ fn at_the_bound_the_job_that_was_idle_for_longest_is_forgotten() {
     assert_eq!(stage.worker.jobs.len(), SHARDS_MAX);
     assert!(stage.worker.jobs.contains_key(&A) && !stage.worker.jobs.contains_key(&job(0)));
 }
+
+#[test]
+fn a_late_word_of_a_dropped_job_starts_nothing() {
+    let mut stage = Stage::ready();
+    stage.reserve(M1, run(0, 1), 1);
+    stage.start(M1, run(0, 1), 1);
+    stage.receive(M1, Message::ForgetAtWorker { jobs: vec![A] });
+    stage.finish(run(0, 1), Outcome::Killed);
+    assert_eq!(stage.worker.jobs.len(), 0);
+    stage.lines.clear();
+
+    stage.reserve(M2, run(0, 1), 1);
+    stage.start(M2, run(0, 1), 1);
+    stage.receive(M2, Message::OwnerChanged { job: A, dc_epoch: DcEpoch(2), owner: M2 });
+    stage.stop(M2, run(0, 1), 2, StopMode::Kill);
+    assert!(!stage.lines.iter().any(|line| line.starts_with("exec")), "{:?}", stage.lines);
+    assert_eq!(stage.worker.jobs.len(), 0, "and nothing mentions it");
+}

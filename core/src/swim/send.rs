@@ -1,0 +1,124 @@
+//! Sending: what a packet carries beside what it is about.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::member::{Addr, Claim, Fact};
+use super::packet::{Body, Packet};
+use super::table::Ix;
+use super::{Swim, Timer, gossip};
+use crate::effect::{Effect, Effects};
+use crate::id::NodeId;
+use crate::time::{Duration, Now};
+
+/// Whom a packet is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct To {
+    pub node: NodeId,
+    /// Its place, where it is known.
+    pub ix: Option<Ix>,
+    pub addr: Addr,
+}
+
+impl Swim {
+    /// The newest fact about a subject travels from now on.
+    pub(super) fn spread(&mut self, now: Now, about: Ix, by: NodeId) {
+        self.gossip.push(about, by);
+        let period = self.config.rules.gossip_period;
+        if !self.gossiping && period > Duration::ZERO {
+            self.gossiping = true;
+            let wait = Duration::from_nanos(self.rng.below(period.as_nanos()));
+            self.timers.arm(Timer::Gossip, now.mono + wait);
+        }
+    }
+
+    pub(super) fn send_to_member(&mut self, ix: Ix, body: Body, out: &mut Effects) {
+        let fact = self.members.at(ix).fact;
+        self.send(To { node: fact.node, ix: Some(ix), addr: fact.addr }, body, out);
+    }
+
+    /// Answers the packet at hand: what it said and was out of date comes back as it is now.
+    pub(super) fn answer(&mut self, to: To, body: Body, out: &mut Effects) {
+        let mut facts = self.charge(to);
+        facts.append(&mut self.corrections);
+        facts.truncate(self.config.rules.packet_facts);
+        self.send_with(facts, to, body, out);
+    }
+
+    pub(super) fn send(&mut self, to: To, body: Body, out: &mut Effects) {
+        let facts = self.charge(to);
+        self.send_with(facts, to, body, out);
+    }
+
+    /// What is held against a node, if anything. Whatever is sent to it carries that first, so that it can refute at
+    /// the first opportunity (Lifeguard, section IV-C: the buddy system).
+    pub(super) fn charge(&self, to: To) -> Vec<Fact> {
+        if let Some(ix) = to.ix.filter(|_| self.config.rules.buddy)
+            && self.members.key(ix).1 != Claim::Alive.rank()
+        {
+            return alloc::vec![self.fact(ix, self.config.node)];
+        }
+        Vec::new()
+    }
+
+    /// Sends these facts, and rumours in the room that they leave.
+    fn send_with(&mut self, mut facts: Vec<Fact>, to: To, body: Body, out: &mut Effects) {
+        let room = self.config.rules.packet_facts - facts.len();
+        if room > 0 && !self.gossip.is_empty() {
+            let sends_max = gossip::sends_max(self.config.rules.lambda, self.members.rumoured() + 1);
+            let (members, me) = (&self.members, own_fact(self));
+            // What is said of the receiver itself is in the charge.
+            let not = to.ix.filter(|_| self.config.rules.buddy);
+            self.gossip.take(room, not, sends_max, |rumour| {
+                facts.push(match rumour.about {
+                    gossip::SELF => me,
+                    ix => accused(members.at(ix).fact, rumour.by),
+                });
+            });
+        }
+        self.send_facts(to.addr, body, facts, None, out);
+    }
+
+    pub(super) fn send_facts(
+        &self,
+        addr: Addr,
+        body: Body,
+        facts: Vec<Fact>,
+        digest: Option<Vec<u32>>,
+        out: &mut Effects,
+    ) {
+        let packet = Packet {
+            from: self.config.node,
+            incarnation: self.incarnation,
+            role: self.config.role,
+            addr: self.config.addr,
+            body,
+            facts,
+            digest,
+        };
+        out.push(Effect::SendDatagram { to: addr, packet: Box::new(packet) });
+    }
+
+    /// The newest fact about a member, and if that is a suspicion, with its accuser.
+    pub(super) fn fact(&self, ix: Ix, by: NodeId) -> Fact {
+        accused(self.members.at(ix).fact, by)
+    }
+}
+
+fn accused(fact: Fact, by: NodeId) -> Fact {
+    match fact.claim {
+        Claim::Suspect { .. } => Fact { claim: Claim::Suspect { by }, ..fact },
+        _ => fact,
+    }
+}
+
+/// What this node says of itself.
+pub(super) fn own_fact(swim: &Swim) -> Fact {
+    Fact {
+        node: swim.config.node,
+        incarnation: swim.incarnation,
+        claim: if swim.leaving { Claim::Left } else { Claim::Alive },
+        role: swim.config.role,
+        addr: swim.config.addr,
+    }
+}

@@ -1,0 +1,8 @@
+//! The program as people meet it: real processes on loopback, what they say, and how they end.
+
+mod api;
+mod exits;
+mod failures;
+mod recording;
+mod start;
+mod support;

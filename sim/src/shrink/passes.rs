@@ -1,0 +1,159 @@
+//! The passes of the shrinker: each offers smaller plans, the boldest first.
+
+use toml::Value;
+
+use super::document::{Document, Step};
+use crate::plan::Plan;
+
+/// A smaller plan, and the name of what was done to it: while a pass goes on, the same is not tried twice.
+pub(super) type Candidate = (String, Plan);
+/// Offers smaller plans.
+pub(super) type Pass = fn(&Plan) -> Vec<Candidate>;
+
+/// In this order: what a person reads first, and what costs most, goes first.
+pub(super) const PASSES: &[(&str, Pass)] = &[
+    ("faults", faults),
+    ("datacenters", |plan| elements(plan, "datacenter")),
+    ("gates and managers", tiers),
+    ("workers", |plan| elements(plan, "worker")),
+    ("clients", |plan| elements(plan, "client")),
+    ("jobs", |plan| elements(plan, "job")),
+    ("workflows", |plan| elements(plan, "workflow")),
+    ("followers", |plan| elements(plan, "follower")),
+    ("defaults", defaults),
+    ("times", times),
+    ("numbers", numbers),
+];
+
+/// Without all, halves, quarters, ... and single ones (Zeller's ddmin, complements first).
+fn faults(plan: &Plan) -> Vec<Candidate> {
+    let count = plan.faults.len();
+    let mut out = Vec::new();
+    let mut size = count;
+    while size > 0 {
+        for begin in (0..count).step_by(size) {
+            let mut smaller = plan.clone();
+            smaller.faults.drain(begin..(begin + size).min(count));
+            out.push((format!("{size} of {count} from {begin}"), smaller));
+        }
+        size /= 2;
+    }
+    out
+}
+
+/// Without one element of the arrays of this name.
+fn elements(plan: &Plan, name: &str) -> Vec<Candidate> {
+    let document = Document::of(plan);
+    let is_element =
+        |path: &Vec<Step>| matches!(path.as_slice(), [.., Step::Key(key), Step::Place(_)] if key == name);
+    let places = document.places().into_iter().filter(is_element);
+    places.filter_map(|path| Some((format!("{path:?}"), document.without(&path)?))).collect()
+}
+
+/// Fewer gates and managers: one, three, two less.
+fn tiers(plan: &Plan) -> Vec<Candidate> {
+    let document = Document::of(plan);
+    let is_tier = |path: &&Vec<Step>| matches!(path.last(), Some(Step::Key(key)) if key == "gates" || key == "managers");
+    let mut out = Vec::new();
+    for path in document.places().iter().filter(is_tier) {
+        let Some(&Value::Integer(count)) = document.get(path) else { continue };
+        let fewer = [0, 1, 3, count - 2].into_iter().filter(|&fewer| fewer < count && fewer >= 0);
+        out.extend(fewer.filter_map(|fewer| set(&document, path, fewer)));
+    }
+    out
+}
+
+fn set(document: &Document, path: &[Step], number: i64) -> Option<Candidate> {
+    Some((format!("{path:?} {number}"), document.with(path, Value::Integer(number))?))
+}
+
+/// Without an entry: what is not said is so by default. Whole tables first.
+fn defaults(plan: &Plan) -> Vec<Candidate> {
+    let document = Document::of(plan);
+    let entries = document.places().into_iter().filter(|path| matches!(path.last(), Some(Step::Key(_))));
+    // What is a default already is no change.
+    let smaller =
+        |path: Vec<Step>| Some((format!("{path:?}"), document.without(&path).filter(|other| other != plan)?));
+    entries.filter_map(smaller).collect()
+}
+
+/// Everything sooner: all together, so that what comes after what stays so.
+fn times(plan: &Plan) -> Vec<Candidate> {
+    let document = Document::of(plan);
+    let time = |path: &Vec<Step>| match (path.last(), document.get(path)) {
+        (Some(Step::Key(key)), Some(&Value::Integer(at))) if key == "at_ms" => Some(at),
+        _ => None,
+    };
+    let first = document.places().iter().filter_map(time).filter(|&at| at > 0).min().unwrap_or(0);
+    let steps = [first - 1_000, first - 3_000, first / 2, first / 4];
+    let steps = steps.into_iter().filter(|&step| step >= 100);
+    steps.filter_map(|step| Some((step.to_string(), document.earlier(step)?))).collect()
+}
+
+/// Smaller and rounder numbers.
+fn numbers(plan: &Plan) -> Vec<Candidate> {
+    let document = Document::of(plan);
+    let mut out = Vec::new();
+    for path in document.places() {
+        // How long the world runs is cut last, and its seed is a name.
+        let own_rule = matches!(path.first(), Some(Step::Key(key)) if key == "run" || key == "seed")
+            || matches!(path.last(), Some(Step::Key(key)) if key == "gates" || key == "managers");
+        if own_rule {
+            continue;
+        }
+        let Some(&Value::Integer(number)) = document.get(&path) else { continue };
+        let smaller = rounder(number.abs()).into_iter();
+        out.extend(smaller.filter_map(|smaller| set(&document, &path, number.signum() * smaller)));
+    }
+    out
+}
+
+/// One, a power of ten, half, and one or two digits of it; smallest first.
+fn rounder(number: i64) -> Vec<i64> {
+    let power = 10_i64.pow(number.max(1).ilog10());
+    let finer = (power / 10).max(1);
+    let mut out = vec![1, power, number / 2 / finer * finer, number / power * power, number / finer * finer];
+    out.retain(|&smaller| smaller < number && smaller > 0);
+    out.sort_unstable();
+    out.dedup();
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::swarm::draw;
+
+    #[test]
+    fn every_pass_offers_sound_plans_that_differ() {
+        for seed in 0..30 {
+            let plan = draw(seed);
+            for (name, pass) in PASSES {
+                for (_, smaller) in pass(&plan) {
+                    assert_ne!(smaller, plan, "seed {seed}, {name}");
+                    smaller.check().unwrap_or_else(|why| panic!("seed {seed}, {name}: {why}"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_named_a_node_that_is_gone_names_another() {
+        let seed = (0..500)
+            .find(|&seed| {
+                let plan = draw(seed);
+                plan.cluster.datacenters.len() > 1
+                    && plan.faults.iter().any(|fault| fault.target.to_string().contains("dc-b"))
+            })
+            .expect("one of 500 plans has such a fault");
+        let fewer = elements(&draw(seed), "datacenter");
+        assert!(fewer.iter().any(|(_, plan)| !plan.cluster.has_dc("dc-b") && plan.faults.len() == draw(seed).faults.len()));
+    }
+
+    #[test]
+    fn numbers_become_rounder() {
+        assert_eq!(rounder(32_869), [1, 10_000, 16_000, 30_000, 32_000]);
+        assert_eq!(rounder(7), [1, 3]);
+        assert!(rounder(1).is_empty());
+    }
+}
