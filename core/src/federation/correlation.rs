@@ -6,7 +6,8 @@
 //!
 //! While a datacenter is *held* it counts as degraded although it is unreachable, because the fault is probably in this
 //! gate's own network. What other gates see decides: most of them reach it, and it is held; most of them do not, and it
-//! is let go after [`BACKOFF`]. Without their word a hold of a large group ends after [`HOLD_MAX`]. Both are deadlines.
+//! is let go after [`BACKOFF`]. Without their word a hold of a large group ends after [`HOLD_MAX`], and [`BACKOFF`] after
+//! so many have come back that it is large no more: the last of a partition that heals are no deaths. All are deadlines.
 
 use crate::time::{Duration, Instant};
 
@@ -60,11 +61,19 @@ pub fn grade(halves: usize, whole: usize, known: usize) -> Severity {
     }
 }
 
-/// Until when an unreachable datacenter is held, whose failure began at `failed_at`; `None` where it is not held at all.
-pub fn held_until(failed_at: Instant, severity: Severity, others: Others) -> Option<Instant> {
+/// Until when an unreachable datacenter is held, whose failure began at `failed_at`, and whose group was large until
+/// `relieved` if it ever was and is no more; `None` where it is not held at all.
+pub fn held_until(
+    failed_at: Instant,
+    severity: Severity,
+    others: Others,
+    relieved: Option<Instant>,
+) -> Option<Instant> {
+    let at_most = failed_at + HOLD_MAX;
     match (severity >= Severity::Medium, others) {
-        (_, Others::Reach) | (true, Others::Undecided) => Some(failed_at + HOLD_MAX),
+        (_, Others::Reach) | (true, Others::Undecided) => Some(at_most),
         (true, Others::Miss) => Some(failed_at + BACKOFF),
-        (false, Others::Undecided | Others::Miss) => None,
+        (false, Others::Undecided) => relieved.map(|at| at_most.min(at + BACKOFF)),
+        (false, Others::Miss) => None,
     }
 }

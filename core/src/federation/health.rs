@@ -60,7 +60,10 @@ pub(super) fn judge(signs: Signs) -> Health {
     }
     let Some(figures) = signs.figures else { return Health::Unknown };
     let (healthy, known) = figures.workers;
-    if healthy == 0 {
+    if (healthy, known) == (0, 0) {
+        // No worker has come yet: it has not begun, and is not ill.
+        Health::Unknown
+    } else if healthy == 0 {
         Health::Unhealthy
     } else if figures.old
         || !most(healthy as usize, known as usize)

@@ -78,7 +78,19 @@ struct Datacenter {
     managers: BTreeMap<NodeId, Option<Fact>>,
     watch: Watch,
     past: Trouble,
+    group: Group,
     told: Told,
+}
+
+/// Whether its failure is one of a large group.
+#[derive(Clone, Copy, Debug, Default)]
+enum Group {
+    /// It never was.
+    #[default]
+    Small,
+    Large,
+    /// It was, until then: others have come back.
+    Shrunk(Instant),
 }
 
 /// What was testified last.
@@ -121,6 +133,7 @@ impl Federation {
                 managers: managers.map(|manager| (manager, None)).collect(),
                 watch: Watch::new(Instant::ZERO),
                 past: Trouble::default(),
+                group: Group::default(),
                 told: Told::default(),
             };
             federation.dcs.insert(datacenter.dc, record);
@@ -273,7 +286,8 @@ impl Federation {
 
     fn held_until(&self, now: Instant, dc: DcId) -> Option<Instant> {
         let record = self.dcs.get(&dc).filter(|record| record.watch.reach() == Reach::Unreachable)?;
-        held_until(record.past.failed_at()?, self.severity(dc), self.others(now, dc))
+        let relieved = if let Group::Shrunk(at) = record.group { Some(at) } else { None };
+        held_until(record.past.failed_at()?, self.severity(dc), self.others(now, dc), relieved)
     }
 
     fn is_held(&self, now: Instant, dc: DcId) -> bool {
@@ -326,7 +340,7 @@ impl Federation {
 
     fn settle_all(&mut self, now: Instant, links: &Links, out: &mut Effects) {
         let dcs: Vec<DcId> = self.names().collect();
-        let grave = dcs.iter().filter(|dc| self.severity(**dc) >= Severity::Medium).count();
+        let grave = dcs.iter().filter(|dc| self.regroup(now, **dc)).count();
         if grave > 0 && !self.partitioned {
             self.partitioned = true;
             out.push(Effect::Observe(Observation::PartitionSuspected { dcs: grave as u16 }));
@@ -339,6 +353,20 @@ impl Federation {
         for dc in dcs {
             self.testify(now, dc, links, out);
         }
+    }
+
+    /// Notes whether a datacenter's failure is one of a large group; tells it.
+    fn regroup(&mut self, now: Instant, dc: DcId) -> bool {
+        let large = self.severity(dc) >= Severity::Medium;
+        if let Some(record) = self.dcs.get_mut(&dc) {
+            record.group = match record.group {
+                _ if large => Group::Large,
+                _ if record.past.failed_at().is_none() => Group::Small,
+                Group::Large => Group::Shrunk(now),
+                known => known,
+            };
+        }
+        large
     }
 
     /// Says what has changed of a datacenter, and arms its next deadline.

@@ -328,6 +328,28 @@ fn other_gates_decide_how_long_a_failure_is_held() {
     assert_eq!(scene.health("d2"), Health::Degraded);
 }
 
+/// While a partition heals its group shrinks: the last to answer are not taken for lone deaths meanwhile, and one that
+/// does not come back with the others is let go a minute later.
+#[test]
+fn the_last_of_a_partition_that_heals_are_no_deaths() {
+    let mut scene = Scene::new(6, 1);
+    scene.pass(60_000, |_| true);
+    scene.pass(60_000, |name| !["d0", "d1", "d2", "d3"].contains(&name));
+    scene.pass(1_000, |name| name != "d2" && name != "d3");
+    assert_eq!((scene.health("d2"), scene.health("d3")), (Health::Degraded, Health::Degraded));
+    let seen = scene.pass(60_000, |name| name != "d3");
+    assert_eq!(
+        (times_held(&seen, "d2"), times_held(&seen, "d3")),
+        (vec![(122_000, false)], vec![(181_000, false)])
+    );
+    assert_eq!((scene.health("d2"), scene.health("d3")), (Health::Healthy, Health::Unhealthy));
+
+    // The bound counts from the failure: a group that shrinks late prolongs nothing.
+    let (mut scene, _) = four_of_six(1, Reach::Unknown);
+    scene.pass(10_000, |name| name != "d3");
+    assert_eq!(scene.health("d3"), Health::Unhealthy);
+}
+
 #[test]
 fn deaths_one_after_another_are_no_partition() {
     let mut scene = Scene::new(8, 1);
@@ -376,7 +398,8 @@ fn health_is_the_worst_sign() {
         ("3 of 4 workers", Signs { figures: with((3, 4), 9), ..fine }, Health::Healthy),
         ("2 of 4 workers", Signs { figures: with((2, 4), 9), ..fine }, Health::Degraded),
         ("ill and full", Signs { figures: with((2, 4), 0), ..fine }, Health::Degraded),
-        ("no worker", Signs { figures: with((0, 4), 0), ..fine }, Health::Unhealthy),
+        ("no worker is well", Signs { figures: with((0, 4), 0), ..fine }, Health::Unhealthy),
+        ("no worker has come yet", Signs { figures: with((0, 0), 0), ..fine }, Health::Unknown),
         ("old", Signs { figures: Some(Figures { old: true, ..figures }), ..fine }, Health::Degraded),
         ("nothing said", Signs { figures: None, ..fine }, Health::Unknown),
         ("suspected", Signs { reach: Reach::Suspected, ..fine }, Health::Degraded),
