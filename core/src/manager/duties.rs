@@ -9,6 +9,7 @@ use super::job::{DcJob, Duty, GateQuestion, JobLive, Outbox, ShardLive, Told, Wo
 use crate::fault::{Fault, FaultCode};
 use crate::id::{DcEpoch, NodeId};
 use crate::jobs::{JobStatus, WorkflowStatus};
+use crate::suspicion::Status;
 use crate::time::Duration;
 use crate::wire::Message;
 
@@ -29,6 +30,7 @@ impl DcJob {
         if self.live.epoch != self.facts.dc_epoch {
             self.begin_epoch();
         }
+        self.judge_silence(cx);
         if self.facts.ended.is_none() {
             self.tell_workers(cx);
             for workflow in self.places() {
@@ -199,7 +201,7 @@ impl DcJob {
             notices.chain(own).for_each(|notice: &mut Outbox| notice.ask.hurry());
             return true;
         }
-        let mut concerned = false;
+        let mut concerned = self.live.suspicions.status(peer) != Status::Trusted;
         if let Some(told) = self.live.told.get_mut(&peer) {
             told.ask.hurry();
             concerned = true;
