@@ -4,6 +4,7 @@ mod blame;
 mod check;
 mod coverage;
 mod diff;
+mod golden;
 mod junit;
 mod lifeguard;
 mod mutants;
@@ -53,6 +54,8 @@ enum Command {
     Shrink(shrink::Args),
     /// Runs each seed in two processes and compares them step by step.
     Verify(verify::Args),
+    /// Compares the digests of some runs with those that are kept; with --write, keeps them.
+    Golden(golden::Args),
     /// Runs random clusters, workloads and faults.
     Swarm(swarm::Args),
     /// Says what is wrong in scenario files; with --vacuous, that each case can fail.
@@ -80,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Blame(args) => blame::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Golden(args) => golden::run(&args),
         Command::Swarm(args) => swarm::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Schema => {

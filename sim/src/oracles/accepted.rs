@@ -19,6 +19,7 @@ use crate::world::{Fact, Interest, Scene, Spectator};
 /// See the module.
 #[derive(Default)]
 pub(super) struct Accepted {
+    tested: u64,
     accepted: BTreeSet<JobId>,
     read: BTreeSet<JobId>,
     /// When the first gate decided the result, in simulated ns.
@@ -40,6 +41,7 @@ impl Accepted {
             (Request::Submit { key, spec }, Answer::Submitted(submitted)) => {
                 self.accepted.insert(submitted.job);
                 let Some(key) = key else { return Ok(()) };
+                self.tested += u64::from(self.keys.contains_key(key));
                 let known = *self.keys.entry(key.clone()).or_insert(submitted.job);
                 if known == submitted.job || self.dropped.contains_key(&known) {
                     return Ok(());
@@ -69,6 +71,10 @@ impl Accepted {
 impl Spectator for Accepted {
     fn name(&self) -> &'static str {
         "accepted jobs are never lost"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {

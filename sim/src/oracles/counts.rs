@@ -30,6 +30,7 @@ struct Ran {
 /// See the module.
 #[derive(Default)]
 pub(super) struct Counts {
+    tested: u64,
     runs: BTreeMap<RunId, Ran>,
     judged: BTreeMap<JobId, JobResult>,
 }
@@ -136,6 +137,10 @@ impl Spectator for Counts {
         "counts are conserved"
     }
 
+    fn tested(&self) -> u64 {
+        self.tested
+    }
+
     fn interest(&self) -> Interest {
         Interest::RUNS.and(Interest::RESULTS).and(Interest::OBSERVATIONS)
     }
@@ -161,6 +166,7 @@ impl Spectator for Counts {
                     ShardKey { job: *job, workflow: *workflow, dc: scene.hosts[*host].dc, shard: *shard };
                 if let Some(ran) = self.runs.get_mut(&RunId { shard, attempt: *attempt }) {
                     ran.given_up = true;
+                    self.tested += 1;
                 }
             }
             Fact::ResultRead { result, .. } => {

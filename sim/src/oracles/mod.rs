@@ -12,12 +12,20 @@ mod bounds;
 mod cancels;
 mod counts;
 mod drops;
+mod fences;
+mod leases;
+mod logs;
+mod members;
 mod owners;
+mod promises;
+mod refusals;
 mod replicas;
 mod reported;
 mod results;
 mod starts;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 use crate::world::Spectator;
 
@@ -35,5 +43,11 @@ pub fn all() -> Vec<Box<dyn Spectator>> {
         Box::<drops::Drops>::default(),
         Box::<reported::Reported>::default(),
         Box::<replicas::Replicas>::default(),
+        Box::<promises::Promises>::default(),
+        Box::<logs::Logs>::default(),
+        Box::<fences::Fences>::default(),
+        Box::<leases::Leases>::default(),
+        Box::<members::Members>::default(),
+        Box::<refusals::Refusals>::default(),
     ]
 }

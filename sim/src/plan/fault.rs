@@ -190,6 +190,36 @@ impl MessageRule {
 }
 
 impl FaultKind {
+    /// Every name that [`FaultKind::name`] gives.
+    pub const NAMES: &[&str] = &[
+        "crash",
+        "drain",
+        "restart",
+        "freeze",
+        "slow",
+        "cut",
+        "one_way_cut",
+        "heal",
+        "reset",
+        "loss",
+        "delay",
+        "wall_jump",
+        "wall_drift",
+        "mono_rate",
+        "disk_fail",
+        "disk_stall",
+        "disk_slow",
+        "disk_wipe",
+        "disk_save",
+        "disk_restore",
+        "garbage",
+        "message_drop",
+        "message_hold",
+        "message_repeat",
+        "message_corrupt",
+        "say",
+    ];
+
     /// The name under which a fired fault is counted.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -97,6 +97,9 @@ impl Case for Scenario {
     fn id(&self) -> &str {
         &self.id
     }
+    fn covers(&self) -> &[String] {
+        &self.covers
+    }
     fn file(&self) -> &Path {
         &self.file
     }

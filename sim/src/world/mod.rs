@@ -25,6 +25,7 @@ pub use facts::{Fact, HostInfo, HostIx, Interest, ProcessEnd, Scene, Spectator};
 pub use fate::{About, Draw, Fate, key};
 pub use machine::Machine;
 pub use queue::Queue;
+pub use step::{NO_PANIC, panic_text};
 pub use trace::Trace;
 pub use words::{Name, fields, name_of};
 
@@ -44,6 +45,8 @@ use crate::plan::{BadPlan, Behaviour, LinkPlan, Plan};
 
 /// How often it is asked whether the run may end.
 const CHECK_EVERY: Time = 500_000_000;
+/// How often the bounds of nodes are looked at where the plan does not say.
+const LOOK_EVERY: Time = 5_000_000_000;
 const MS: Time = 1_000_000;
 
 /// What was planned for a moment.
@@ -107,6 +110,8 @@ pub struct Verdict {
     pub fired: BTreeMap<&'static str, u64>,
     /// Messages and datagrams that went through the codec.
     pub wired: u64,
+    /// How often the rule of each spectator was put to the test.
+    pub tested: BTreeMap<&'static str, u64>,
     /// The first violation, if there was one: the run ended there.
     pub violation: Option<Violation>,
 }
@@ -286,10 +291,11 @@ impl<M: Machine> World<M> {
     }
 
     fn look_later(&mut self) {
-        let every = self.scene.plan.run.look_every_ms;
-        if every > 0 {
-            self.queue.push(self.now + every * MS, Item::Look);
-        }
+        let every = match self.scene.plan.run.look_every_ms {
+            0 => LOOK_EVERY,
+            planned => planned * MS,
+        };
+        self.queue.push(self.now + every, Item::Look);
     }
 
     /// Runs to the end, or to the first violation.
@@ -306,6 +312,7 @@ impl<M: Machine> World<M> {
             simulated_ms: self.now / MS,
             fired: self.fired,
             wired: self.wired,
+            tested: self.spectators.iter().map(|(_, one)| (one.name(), one.tested())).collect(),
             violation: self.violation,
         }
     }

@@ -274,10 +274,11 @@ impl<M: Machine> World<M> {
         let number = this.sent[kind];
         this.sent[kind] += 1;
         let (link, end) = (this.link as usize, this.end);
+        let to = self.links[link].ends[usize::from(1 - end)] as usize;
+        self.tell(&Fact::Left { from, to, message: &message });
         if !self.links[link].up[usize::from(end)] {
             return;
         }
-        let to = self.links[link].ends[usize::from(1 - end)] as usize;
         self.said.note(from, &message);
         let fate = self.fate.between(self.hosts[from].key, self.hosts[to].key);
         let draw = fate.decide(About::Message, kind as u64, u64::from(number));

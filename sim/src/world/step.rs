@@ -20,6 +20,8 @@ use super::fate::About;
 use super::host::{Actor, disk_id};
 use super::{Item, Machine, World};
 
+/// The oracle that a panic breaks.
+pub const NO_PANIC: &str = "no panic";
 /// More steps of one node in one instant are no work: it asks to be woken again and again.
 const STEPS_AT_ONCE_MAX: u32 = 20_000;
 
@@ -128,11 +130,14 @@ impl<M: Machine> World<M> {
         let run = AssertUnwindSafe(|| node.step_into(now, event, &mut effects));
         if let Err(panic) = catch_unwind(run) {
             let why = panic_text(panic.as_ref());
-            self.violate("no panic", format!("{} panicked: {why}", self.scene.name(host)));
+            self.violate(NO_PANIC, format!("{} panicked: {why}", self.scene.name(host)));
             return self.process_ends(host, ProcessEnd::Crash);
         }
         for effect in effects.drain(..) {
             effect.hash(&mut self.digest);
+            if let Some(trace) = &mut self.trace {
+                trace.effect(&self.scene, host, &effect);
+            }
             if !self.perform(host, effect) {
                 break;
             }
@@ -251,6 +256,7 @@ impl<M: Machine> World<M> {
     // ---- disk ----
 
     fn store(&mut self, host: HostIx, token: StoreToken, writes: Vec<Write>) {
+        self.tell(&Fact::Given { host, writes: &writes });
         let plan = &self.scene.plan.cluster.disk;
         let this = &mut self.hosts[host];
         let number = this.disk.given();
@@ -310,7 +316,7 @@ impl<M: Machine> World<M> {
             Ok(Err(reason)) => self.tell(&Fact::Ended { host, end: ProcessEnd::Refused(reason) }),
             Err(panic) => {
                 let why = panic_text(panic.as_ref());
-                self.violate("no panic", format!("{} panicked at its start: {why}", self.scene.name(host)));
+                self.violate(NO_PANIC, format!("{} panicked at its start: {why}", self.scene.name(host)));
             }
         }
     }
@@ -354,7 +360,8 @@ pub(super) const fn client_of(call: CallId) -> HostIx {
     (call.0 >> 32) as HostIx
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+/// The words of a panic.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => (*text).to_string(),
         (_, Some(text)) => text.clone(),
