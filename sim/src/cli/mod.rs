@@ -12,6 +12,7 @@ mod progress;
 mod replay;
 mod report;
 mod run;
+mod shard;
 mod shrink;
 mod subject;
 mod swarm;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::shard::Shard;
 use crate::scenario::BadFile;
 
 /// Tidegate in a seeded, simulated world.
@@ -58,6 +60,8 @@ enum Command {
     Swarm(swarm::Args),
     /// Says what is wrong in scenario files; with --vacuous, that each case can fail.
     Check(check::Args),
+    /// Writes the JSON Schema of scenario files, for editors.
+    Schema,
     /// Says of each catalogue id how it is covered.
     Coverage(coverage::Args),
     /// Repeats the Lifeguard paper's evaluation on the membership machine, and tries it in other ways.
@@ -82,6 +86,10 @@ pub fn main() -> ExitCode {
         Command::Golden(args) => golden::run(&args),
         Command::Swarm(args) => swarm::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Schema => {
+            print!("{}", crate::scenario::schema());
+            Ok(true)
+        }
         Command::Coverage(args) => coverage::run(&args),
         Command::Lifeguard(args) => lifeguard::run(&args),
         Command::Mutants(args) => mutants::run(&args),
@@ -129,29 +137,4 @@ type Outcome = Result<bool, Trouble>;
 fn use_threads(jobs: Option<usize>) -> Result<(), Trouble> {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(jobs.unwrap_or(0));
     threads.build_global().map_err(|why| Trouble(why.to_string()))
-}
-
-/// Part `i` of `n`, from 0: `--shard 0/4`.
-#[derive(Clone, Copy, Debug)]
-struct Shard {
-    index: u64,
-    count: u64,
-}
-
-impl std::str::FromStr for Shard {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
-        match parts {
-            Some((index, count)) if index < count => Ok(Self { index, count }),
-            _ => Err("write i/n with i from 0 to n - 1, as in 0/4".into()),
-        }
-    }
-}
-
-impl Shard {
-    /// Whether the n-th of all falls to this part.
-    const fn has(self, n: u64) -> bool {
-        n % self.count == self.index
-    }
 }

@@ -50,9 +50,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     if cases.is_empty() {
         return Err(Trouble("there is no such case".into()));
     }
-    let seeds: Vec<u64> = (args.seed..args.seed.saturating_add(args.seeds))
-        .filter(|seed| args.shard.is_none_or(|shard| shard.has(seed - args.seed)))
-        .collect();
+    let seeds = Shard::seeds(args.shard, args.seed, args.seeds);
     let coverage = args.coverage.as_ref().map(|_| Coverage::default());
     for case in &cases {
         let progress = Progress::new(case.id(), seeds.len() as u64);

@@ -35,9 +35,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Outcome {
     use_threads(args.jobs)?;
     let mut report = Report::new(&args.report);
-    let seeds: Vec<u64> = (args.seed..args.seed.saturating_add(args.seeds))
-        .filter(|seed| args.shard.is_none_or(|shard| shard.has(seed - args.seed)))
-        .collect();
+    let seeds = Shard::seeds(args.shard, args.seed, args.seeds);
     let progress = Progress::new("swarm", seeds.len() as u64);
     let coverage = args.coverage.as_ref().map(|_| Coverage::default());
     let seen = |verdict: &Verdict| {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::wire::Kind;
 
 use super::{BadPlan, ClusterPlan, Seen, Selector, When};
 
 /// One fault.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FaultPlan {
     /// When.
@@ -24,7 +25,7 @@ pub struct FaultPlan {
 }
 
 /// What can go wrong. Kinds without a way to undo them (a jump, a reset) just happen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
     /// The machine loses power: what was not synced may be lost. Undone: it starts again.
@@ -88,7 +89,7 @@ pub enum FaultKind {
 }
 
 /// Which way a cut goes, as the target sees it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// Both ways.
@@ -101,7 +102,7 @@ pub enum Direction {
 }
 
 /// Touches messages from the target to `to`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MessageRule {
     /// Only to these; to everyone where absent.
@@ -121,7 +122,7 @@ pub struct MessageRule {
 }
 
 /// What happens to a message that a rule touches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageAction {
     /// It never arrives.
@@ -135,7 +136,7 @@ pub enum MessageAction {
 }
 
 /// What a puppet says: a message that was really sent in this run, altered or not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SayPlan {
     /// On whose connection it arrives: for the target, this node has said it.
@@ -160,7 +161,7 @@ pub struct SayPlan {
 }
 
 /// What a puppet alters in a message. A message without the part in question is not said at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Alter {
     /// Its fence (gate or datacenter epoch).

@@ -16,7 +16,7 @@ mod sight;
 mod tests;
 
 pub use expect::{Expect, Judge, Pattern, Times, Wanted};
-pub use file::{Scenario, parse};
+pub use file::{Scenario, parse, schema};
 pub use repro::Repro;
 
 use std::path::{Path, PathBuf};

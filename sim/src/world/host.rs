@@ -83,8 +83,8 @@ pub(super) struct Host<M> {
     pub key: u64,
     /// Which region, as a place in the world's table.
     pub region: u32,
-    /// Of a node.
-    pub config: Option<NodeConfig>,
+    /// Of a node. Boxed: it is large and rarely read.
+    pub config: Option<Box<NodeConfig>>,
     pub clock: Clock,
     pub disk: Disk,
     /// Sorted by id.
@@ -121,7 +121,7 @@ impl<M> Host<M> {
             actor: Actor::Nothing,
             key,
             region,
-            config,
+            config: config.map(Box::new),
             clock: Clock::default(),
             disk: Disk::new(disk_id(fate, key, 0)),
             peers: Vec::new(),

@@ -83,6 +83,9 @@ enum Item {
     Stop,
 }
 
+// Entries are moved and sorted all the time: what is large and rare in them is boxed.
+const _: () = assert!(size_of::<Item>() <= 32);
+
 /// What an oracle found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -133,7 +136,8 @@ pub struct World<M> {
     active: BTreeMap<u32, Active>,
     fired: BTreeMap<&'static str, u64>,
     dropped: Vec<(HostIx, JobId)>,
-    effects: Effects,
+    /// The buffer of the last step, lent to the next one; boxed, since it is lent by value.
+    effects: Option<Box<Effects>>,
     digest: Digest,
     steps: u64,
     wired: u64,
@@ -182,7 +186,7 @@ impl<M: Machine> World<M> {
             active: BTreeMap::new(),
             fired: BTreeMap::new(),
             dropped: Vec::new(),
-            effects: Effects::new(),
+            effects: None,
             digest: Digest::default(),
             steps: 0,
             wired: 0,

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tidegate_core::api::Answer;
 use tidegate_core::config::Boot;
-use tidegate_core::effect::{Effect, Effects};
+use tidegate_core::effect::Effect;
 use tidegate_core::event::Event;
 use tidegate_core::id::{BootNo, CallId};
 use tidegate_core::observe::Observation;
@@ -126,11 +126,10 @@ impl<M: Machine> World<M> {
         if let Some(trace) = &mut self.trace {
             trace.event(&self.scene, host, &event);
         }
-        let mut effects = std::mem::take(&mut self.effects);
+        let mut effects = self.effects.take().unwrap_or_default();
         let run = AssertUnwindSafe(|| node.step_into(now, event, &mut effects));
         if let Err(panic) = catch_unwind(run) {
             let why = panic_text(panic.as_ref());
-            self.effects = Effects::new();
             self.violate(NO_PANIC, format!("{} panicked: {why}", self.scene.name(host)));
             return self.process_ends(host, ProcessEnd::Crash);
         }
@@ -144,7 +143,7 @@ impl<M: Machine> World<M> {
             }
         }
         effects.clear();
-        self.effects = effects;
+        self.effects = Some(effects);
         if let Some(stream) = &mut self.step_digests {
             stream(self.digest.finish());
         }
@@ -294,7 +293,7 @@ impl<M: Machine> World<M> {
     /// A process begins from what is on its disk.
     pub(super) fn process_begins(&mut self, host: HostIx) {
         let this = &mut self.hosts[host];
-        let Some(config) = this.config.clone() else { return };
+        let Some(config) = this.config.as_deref().cloned() else { return };
         let (boot, rows) = this.disk.begin();
         this.clock.restart(self.now);
         let seed = self.fate.of(this.key).seed(u64::from(boot) | u64::from(self.streams) << 32);
