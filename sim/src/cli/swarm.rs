@@ -4,7 +4,7 @@ use super::progress::Progress;
 use super::report::{Report, Wanted};
 use super::{Outcome, Shard, use_threads};
 use crate::runner::run_seeds;
-use crate::swarm::draw;
+use crate::swarm::{Options, draw};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -31,6 +31,10 @@ pub(super) fn run(args: &Args) -> Outcome {
         .filter(|seed| args.shard.is_none_or(|shard| shard.has(seed - args.seed)))
         .collect();
     let progress = Progress::new("swarm", seeds.len() as u64);
+    if let [seed] = seeds[..] {
+        // To the side: the output may be JSON.
+        eprintln!("{}", Options::draw(seed));
+    }
     let sum = run_seeds(&seeds, &|verdict| progress.add(verdict), |seed| (draw(seed), Vec::new()))?;
     progress.end();
     report.case("swarm", "", &sum, |seed| format!("tidegate-sim replay {seed} --trace"));

@@ -2,11 +2,14 @@
 //!
 //! - The cores of the executions on a worker are never more than it offers (`INV-POOL-2`).
 //! - The log on a voter's disk is at most 4 MiB, and one entry more (DESIGN 6).
+//! - The statistics windows that a gate keeps of a job are at most `window_ring` for each of its workflows, its volatile
+//!   events at most `event_ring`, followed or not.
 //! - An outbox on a worker's disk has at most as many results as its limit, and one for each core that can still end.
 
 use std::collections::BTreeMap;
 
 use tidegate_core::bytes::Bytes;
+use tidegate_core::census::Census;
 use tidegate_core::id::{Role, RunId};
 use tidegate_core::store::{Write, table};
 
@@ -73,6 +76,22 @@ impl Bounds {
         ))
     }
 
+    fn looked(scene: &Scene, host: HostIx, holds: &Census) -> Result<(), String> {
+        let limits = scene.plan.cluster.limits();
+        let jobs = scene.plan.clients.iter().flat_map(|client| &client.jobs);
+        let workflows = jobs.map(|job| job.workflows.len()).max().unwrap_or(0);
+        let windows = usize::from(limits.window_ring).max(1) * workflows;
+        let volatile = usize::from(limits.event_ring).max(1);
+        for (what, held, bound) in
+            [("statistics windows", holds.windows, windows), ("volatile events", holds.volatile, volatile)]
+        {
+            if held > bound {
+                return Err(format!("{} has {held} {what} of a job; at most {bound}", scene.name(host)));
+            }
+        }
+        Ok(())
+    }
+
     fn stored(&mut self, scene: &Scene, host: HostIx, writes: &[Write]) -> Result<(), String> {
         let rows = self.rows.entry(host).or_default();
         for write in writes {
@@ -99,7 +118,7 @@ impl Spectator for Bounds {
     }
 
     fn interest(&self) -> Interest {
-        Interest::RUNS.and(Interest::WRITES).and(Interest::FAULTS)
+        Interest::RUNS.and(Interest::WRITES).and(Interest::FAULTS).and(Interest::LOOKS)
     }
 
     fn see(&mut self, scene: &Scene, fact: &Fact<'_>) -> Result<(), String> {
@@ -113,6 +132,7 @@ impl Spectator for Bounds {
                 self.busy.entry(*host).or_default().remove(run);
                 Ok(())
             }
+            Fact::Looked { host, holds } => Self::looked(scene, *host, holds),
             Fact::Durable { host, writes } => self.stored(scene, *host, writes),
             Fact::Fault { kind: "disk_wipe" | "disk_restore", host, .. } => {
                 self.rows.remove(host);
