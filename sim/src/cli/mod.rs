@@ -11,6 +11,7 @@ mod progress;
 mod replay;
 mod report;
 mod run;
+mod search;
 mod shrink;
 mod subject;
 mod swarm;
@@ -53,6 +54,8 @@ enum Command {
     Verify(verify::Args),
     /// Runs random clusters, workloads and faults.
     Swarm(swarm::Args),
+    /// Runs that go on, with other faults, from where something new was seen.
+    Search(search::Args),
     /// Says what is wrong in scenario files; with --vacuous, that each case can fail.
     Check(check::Args),
     /// Says of each catalogue id how it is covered.
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Shrink(args) => shrink::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Swarm(args) => swarm::run(&args),
+        Command::Search(args) => search::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Coverage(args) => coverage::run(&args),
         Command::Lifeguard(args) => lifeguard::run(&args),
