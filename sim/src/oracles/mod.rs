@@ -8,11 +8,11 @@
 //! and a message is the same after the codec. Liveness is judged where a run ends: `world::check_end`.
 
 mod accepted;
+mod answers;
 mod bounds;
 mod cancels;
 mod counts;
 mod drops;
-mod fences;
 mod leases;
 mod logs;
 mod members;
@@ -45,7 +45,7 @@ pub fn all() -> Vec<Box<dyn Spectator>> {
         Box::<replicas::Replicas>::default(),
         Box::<promises::Promises>::default(),
         Box::<logs::Logs>::default(),
-        Box::<fences::Fences>::default(),
+        Box::<answers::Answers>::default(),
         Box::<leases::Leases>::default(),
         Box::<members::Members>::default(),
         Box::<refusals::Refusals>::default(),

@@ -261,7 +261,7 @@ interests! {
     DROPS = 9: Dropped;
     FAULTS = 10: Fault | Damaged | WriteFailed | Healed;
     LOOKS = 11: Looked;
-    DEPARTURES = 12: Left;
+    DEPARTURES = 13: Left;
 }
 
 impl Interest {
