@@ -17,6 +17,7 @@ pub mod plan;
 pub mod runner;
 pub mod scenario;
 pub mod schedule;
+pub mod search;
 pub mod shrink;
 pub mod swarm;
 pub mod twice;

@@ -12,6 +12,7 @@ mod progress;
 mod replay;
 mod report;
 mod run;
+mod search;
 mod shard;
 mod shrink;
 mod subject;
@@ -58,6 +59,8 @@ enum Command {
     Golden(golden::Args),
     /// Runs random clusters, workloads and faults.
     Swarm(swarm::Args),
+    /// Runs that go on, with other faults, from where something new was seen.
+    Search(search::Args),
     /// Says what is wrong in scenario files; with --vacuous, that each case can fail.
     Check(check::Args),
     /// Writes the JSON Schema of scenario files, for editors.
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Golden(args) => golden::run(&args),
         Command::Swarm(args) => swarm::run(&args),
+        Command::Search(args) => search::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Schema => {
             print!("{}", crate::scenario::schema());

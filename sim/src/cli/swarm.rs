@@ -8,7 +8,7 @@ use super::run::write_coverage;
 use super::{Outcome, Shard, use_threads};
 use crate::coverage::Coverage;
 use crate::runner::run_seeds;
-use crate::swarm::draw;
+use crate::swarm::{Options, draw};
 use crate::world::Verdict;
 
 #[derive(Debug, clap::Args)]
@@ -37,6 +37,10 @@ pub(super) fn run(args: &Args) -> Outcome {
     let mut report = Report::new(&args.report);
     let seeds = Shard::seeds(args.shard, args.seed, args.seeds);
     let progress = Progress::new("swarm", seeds.len() as u64);
+    if let [seed] = seeds[..] {
+        // To the side: the output may be JSON.
+        eprintln!("{}", Options::draw(seed));
+    }
     let coverage = args.coverage.as_ref().map(|_| Coverage::default());
     let seen = |verdict: &Verdict| {
         progress.add(verdict);

@@ -59,8 +59,10 @@ impl Spectator for Members {
             return Ok(());
         }
         self.tested += 1;
-        for (&host, view) in self.views.iter().filter(|(host, _)| scene.running[**host]) {
-            for (&member, &status) in view {
+        // Where a core heals and the rest stays broken, only the core is judged, and by its view of itself.
+        let judged = |host: &HostIx| scene.is_healed(*host);
+        for (&host, view) in self.views.iter().filter(|(host, _)| judged(host) && scene.running[**host]) {
+            for (&member, &status) in view.iter().filter(|(member, _)| judged(member)) {
                 let is_alive = matches!(status, MemberStatus::Alive | MemberStatus::Suspect);
                 if scene.running[member] != is_alive {
                     return Err(format!(

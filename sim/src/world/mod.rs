@@ -14,10 +14,12 @@ mod faults;
 mod host;
 mod machine;
 mod net;
+mod points;
 mod puppet;
 mod queue;
 mod step;
 mod trace;
+mod waits;
 mod words;
 
 pub use clock::Time;
@@ -34,7 +36,9 @@ use std::hash::Hasher as _;
 
 use tidegate_core::digest::Digest;
 use tidegate_core::effect::Effects;
+use tidegate_core::event::Event;
 use tidegate_core::id::{CallId, JobId};
+use tidegate_core::store::StoreToken;
 use tidegate_core::swim::Packet;
 
 use self::client::Client;
@@ -68,6 +72,10 @@ enum Item {
     Session { link: u32 },
     CutTimeout { link: u32, cut_no: u32 },
     Stored { host: u32, boot: u32 },
+    Completed { host: u32, boot: u32, token: StoreToken, failed: bool },
+    WokenForNothing { host: u32, boot: u32 },
+    CallClosed { gate: u32, call: CallId },
+    Read { client: u32, gate: u32, call: CallId },
     Exec { host: u32, boot: u32, execution: u32, plan: u32 },
     Resume { host: u32, boot: u32 },
     Begin { host: u32 },
@@ -126,6 +134,7 @@ pub struct World<M> {
     regions: Vec<LinkPlan>,
     region_count: usize,
     fate: Fate,
+    points: points::Points,
     scene: Scene,
     behaviours: BTreeMap<Vec<u8>, Behaviour>,
     /// Directions in which nothing comes through, and how many faults want it so.
@@ -163,11 +172,12 @@ impl<M: Machine> World<M> {
         let (region_names, regions) = regions_of(&plan, &infos);
         let region =
             |info: &HostInfo| region_names.iter().position(|name| *name == info.region).unwrap_or(0) as u32;
+        let mono_ppm = plan.cluster.mono_ppm;
         let configs = host::configs(&plan.cluster, &infos[..nodes]);
         let hosts = infos
             .iter()
             .enumerate()
-            .map(|(ix, info)| Host::new(info, configs.get(ix).cloned(), region(info), fate));
+            .map(|(ix, info)| Host::new(info, configs.get(ix).cloned(), region(info), fate, mono_ppm));
         let spectators: Vec<_> = spectators.into_iter().map(|one| (one.interest(), one)).collect();
         let mut world = Self {
             now: 0,
@@ -177,6 +187,7 @@ impl<M: Machine> World<M> {
             regions,
             region_count: region_names.len(),
             fate,
+            points: points::Points::new(&plan),
             behaviours: exec::behaviours(&plan),
             scene: Scene::new(plan, infos, nodes),
             cuts: BTreeMap::new(),
@@ -370,6 +381,14 @@ impl<M: Machine> World<M> {
             Item::Session { link } => self.session_begins(link as usize),
             Item::CutTimeout { link, cut_no } => self.cut_timeout(link as usize, cut_no),
             Item::Stored { host, boot } if same_boot(host, boot) => self.stored(host as usize),
+            Item::Completed { host, boot, token, failed } if same_boot(host, boot) => {
+                self.completes(host as usize, token, failed);
+            }
+            Item::WokenForNothing { host, boot } if same_boot(host, boot) => {
+                self.deliver(host as usize, Event::Wake);
+            }
+            Item::CallClosed { gate, call } => self.call_closed(gate as usize, call),
+            Item::Read { client, gate, call } => self.client_reads(client as usize, gate as usize, call),
             Item::Exec { host, boot, execution, plan } if same_boot(host, boot) => {
                 self.exec_tick(host as usize, execution, plan);
             }
@@ -380,7 +399,7 @@ impl<M: Machine> World<M> {
             }
             Item::Act { host, act, .. } => self.client_act(host as usize, &act),
             Item::Undo { fault } => self.fault_ends(fault),
-            Item::HealAll => self.heal_everything(),
+            Item::HealAll => self.heal(),
             Item::Client { host, task, at } => self.client_wake(host as usize, task as usize, at),
             Item::CallLost { client, call } => {
                 self.call_lost(client as usize, call, "the gate cannot be reached")
@@ -396,10 +415,10 @@ impl<M: Machine> World<M> {
         }
     }
 
-    /// Everything that is still open, for a person.
+    /// Everything that is still open and can be expected, for a person.
     fn open(&self) -> Vec<String> {
         let clients = self.hosts[self.scene.nodes..].iter().filter_map(|host| match &host.actor {
-            Actor::Client(client) => Some(client.open()),
+            Actor::Client(client) => Some(client.open(&self.scene)),
             _ => None,
         });
         clients.flatten().collect()
@@ -415,7 +434,13 @@ impl<M: Machine> World<M> {
         if !waits {
             self.over = true;
         } else if self.now >= settled_by.max(at_least) && !open.is_empty() {
-            let message = format!("{settle_ms} ms after all faults were over: {}", open.join("; "));
+            let healed =
+                if self.scene.core.is_some() { "the core was healed" } else { "all faults were over" };
+            let mut message = format!("{settle_ms} ms after {healed}: {}", open.join("; "));
+            for line in self.who_waits() {
+                message.push_str("\n  ");
+                message.push_str(&line);
+            }
             self.violate("liveness", message);
         } else {
             self.queue.push(self.now + CHECK_EVERY, Item::Check);
