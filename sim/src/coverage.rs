@@ -12,7 +12,7 @@ use tidegate_core::api::Answer;
 use tidegate_core::fault::{Fault, FaultCode};
 use tidegate_core::wire::{Kind, Message};
 
-use crate::plan::FaultKind;
+use crate::plan::{FaultKind, Point};
 use crate::world::{Fact, Interest, Scene, Spectator, Verdict, name_of};
 use crate::{known, oracles};
 
@@ -46,7 +46,7 @@ impl Counts {
         Self {
             ids: Group::new(),
             observations: words(known::observations().names),
-            faults: words(FaultKind::NAMES),
+            faults: words(&[FaultKind::NAMES, &Point::ALL.map(Point::name)].concat()),
             messages: group(Kind::ALL.iter().map(|kind| kind.as_str().to_string()).collect()),
             refusals: words(known::variants::<FaultCode>()),
             oracles: group(oracles::all().iter().map(|oracle| oracle.name().to_string()).collect()),

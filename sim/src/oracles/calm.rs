@@ -21,6 +21,7 @@ const FAR: u64 = 4;
 /// See the module.
 #[derive(Default)]
 pub(super) struct Calm {
+    tested: u64,
     over: bool,
     dispatched: BTreeSet<JobId>,
 }
@@ -86,6 +87,10 @@ impl Spectator for Calm {
         "nothing is lost in calm"
     }
 
+    fn tested(&self) -> u64 {
+        self.tested
+    }
+
     fn interest(&self) -> Interest {
         Interest::OBSERVATIONS.and(Interest::FAULTS).and(Interest::PROCESSES)
     }
@@ -99,6 +104,7 @@ impl Spectator for Calm {
             Fact::Observed { host, observation } => {
                 self.over |= !scene.plan.driver.is_empty();
                 if !self.over {
+                    self.tested += 1;
                     self.observed(scene, *host, observation)?;
                     if let Observation::Dispatched { job, dc } = **observation {
                         return self.placed(scene, *host, job, dc.as_str());

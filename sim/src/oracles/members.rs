@@ -1,5 +1,5 @@
-//! Membership converges: some time after the healing nobody who is healed holds another healed node for dead that runs, or
-//! for alive that does not.
+//! Membership converges: some time after everything is healed nobody holds a node for dead that runs, or for alive that
+//! does not.
 //!
 //! A view that stays wrong sends work to nobody and leaves a live node without any, without a failure that somebody
 //! would notice.
@@ -59,10 +59,10 @@ impl Spectator for Members {
             return Ok(());
         }
         self.tested += 1;
-        // Of who stays broken there is no right view.
-        let judges = |host: &HostIx| scene.is_healed(*host) && scene.running[*host];
-        for (&host, view) in self.views.iter().filter(|(host, _)| judges(host)) {
-            for (&member, &status) in view.iter().filter(|(member, _)| scene.is_healed(**member)) {
+        // Where a core heals and the rest stays broken, only the core is judged, and by its view of itself.
+        let judged = |host: &HostIx| scene.is_healed(*host);
+        for (&host, view) in self.views.iter().filter(|(host, _)| judged(host) && scene.running[**host]) {
+            for (&member, &status) in view.iter().filter(|(member, _)| judged(member)) {
                 let is_alive = matches!(status, MemberStatus::Alive | MemberStatus::Suspect);
                 if scene.running[member] != is_alive {
                     return Err(format!(

@@ -13,6 +13,7 @@ use crate::world::{Fact, HostIx, Interest, Scene, Spectator};
 /// See the module.
 #[derive(Default)]
 pub(super) struct OldDisks {
+    tested: u64,
     /// The highest start that was active.
     active: BTreeMap<HostIx, u32>,
 }
@@ -20,6 +21,10 @@ pub(super) struct OldDisks {
 impl Spectator for OldDisks {
     fn name(&self) -> &'static str {
         "an old disk is refused"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {
@@ -36,6 +41,7 @@ impl Spectator for OldDisks {
             {
                 let boot = scene.boots[*host];
                 let known = self.active.entry(*host).or_insert(boot);
+                self.tested += u64::from(boot != *known);
                 if boot < *known {
                     return Err(format!(
                         "{} is active as start {boot} of its disk; it was active as start {known}",

@@ -33,6 +33,7 @@ fn row_key(run: RunId) -> Vec<u8> {
 /// See the module.
 #[derive(Default)]
 pub(super) struct Receipts {
+    tested: u64,
     /// Jobs of which a worker ever had a result on its disk.
     outboxes: BTreeSet<(HostIx, JobId)>,
     /// Results that a worker was given a receipt for, by the keys of their rows; jobs that it may forget.
@@ -72,6 +73,7 @@ impl Receipts {
             }
             Message::ShardResultAck { run, stored: Ok(()) } => {
                 self.receipts.insert((to, row_key(*run)));
+                self.tested += 1;
                 let ShardKey { job, dc, .. } = run.shard;
                 let settled = self.settled.get(&run.shard).is_some_and(|attempt| *attempt >= run.attempt);
                 if settled || self.ended_in_dc.contains(&(job, dc)) || self.is_over(job) {
@@ -159,6 +161,10 @@ impl Receipts {
 impl Spectator for Receipts {
     fn name(&self) -> &'static str {
         "a receipt is for what is kept"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {

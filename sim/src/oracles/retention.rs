@@ -16,6 +16,7 @@ const LATE: Time = 20_000_000_000;
 /// See the module.
 #[derive(Default)]
 pub(super) struct Retention {
+    tested: u64,
     decided: BTreeMap<JobId, Time>,
     held: BTreeMap<HostIx, BTreeSet<JobId>>,
     healed_at: Option<Time>,
@@ -24,6 +25,10 @@ pub(super) struct Retention {
 impl Spectator for Retention {
     fn name(&self) -> &'static str {
         "ended jobs are dropped"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {
@@ -42,6 +47,7 @@ impl Spectator for Retention {
                         self.held.entry(*host).or_default().insert(job);
                     }
                     Observation::JobDropped(job) => {
+                        self.tested += 1;
                         self.held.entry(*host).or_default().remove(&job);
                     }
                     _ => {}

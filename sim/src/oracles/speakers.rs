@@ -18,6 +18,7 @@ use crate::world::{Fact, HostIx, Interest, Scene, Spectator, Time};
 /// See the module.
 #[derive(Default)]
 pub(super) struct Speakers {
+    tested: u64,
     gates: BTreeMap<(JobId, GateEpoch), HostIx>,
     managers: BTreeMap<(JobId, DcId, DcEpoch), HostIx>,
     /// The fence under which a worker last took something of a job, in this process.
@@ -112,6 +113,7 @@ impl Speakers {
             return Ok(());
         }
         let taken = self.taken.entry((host, key.job)).or_insert(epoch);
+        self.tested += u64::from(epoch > *taken);
         if epoch < *taken {
             return Err(format!(
                 "{} obeys an owner of {} with fence {}, and has obeyed {} before",
@@ -129,6 +131,10 @@ impl Speakers {
 impl Spectator for Speakers {
     fn name(&self) -> &'static str {
         "one owner speaks under a fence"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {

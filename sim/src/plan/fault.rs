@@ -202,6 +202,7 @@ impl FaultKind {
     /// Every name that [`FaultKind::name`] gives.
     pub const NAMES: &[&str] = &[
         "crash",
+        "crash_when_stored",
         "drain",
         "restart",
         "freeze",
@@ -212,10 +213,13 @@ impl FaultKind {
         "reset",
         "loss",
         "delay",
+        "slow_reader",
         "wall_jump",
         "wall_drift",
         "mono_rate",
         "disk_fail",
+        "disk_sync_fail",
+        "disk_full",
         "disk_stall",
         "disk_slow",
         "disk_wipe",
