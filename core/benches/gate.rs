@@ -148,6 +148,7 @@ impl Bench {
             capacity,
             queued_shards: 0,
             jobs: 0,
+            known_workers: 1_000,
         };
         self.received("heartbeat", Message::DcHeartbeat(load));
     }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use minicbor::{Decode, Encode};
 
 use crate::fault::Fault;
+use crate::federation::Health;
 use crate::id::{DcEpoch, DcId, GateEpoch, JobId, NodeId, Tenant, WorkflowIx};
 use crate::jobs::{JobResult, JobSpec, JobStatus, Totals, Window, WorkflowStatus};
 use crate::wire::Capacity;
@@ -236,6 +237,9 @@ pub struct DcView {
     /// Age of the figures.
     #[n(6)]
     pub age_ms: u32,
+    /// How fit it is.
+    #[n(7)]
+    pub health: Health,
 }
 
 /// A node as a gate sees it.

@@ -17,6 +17,7 @@ impl Default for Digest {
 
 impl Digest {
     /// Folds one word in: xor, then a full 64x64 multiplication folded onto itself, as wyhash does.
+    #[inline]
     fn word(&mut self, word: u64) {
         let product = u128::from(self.0 ^ word ^ 0xa076_1d64_78bd_642f) * 0xe703_7ed1_a0b4_28db;
         self.0 = (product as u64) ^ ((product >> 64) as u64) ^ word.rotate_left(23);
@@ -24,9 +25,11 @@ impl Digest {
 }
 
 impl Hasher for Digest {
+    #[inline]
     fn finish(&self) -> u64 {
         self.0
     }
+    #[inline]
     fn write(&mut self, bytes: &[u8]) {
         let mut chunks = bytes.chunks_exact(8);
         for chunk in &mut chunks {
@@ -38,33 +41,43 @@ impl Hasher for Digest {
         word[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
         self.word(u64::from_le_bytes(word) ^ (bytes.len() as u64) << 56);
     }
+    #[inline]
     fn write_u8(&mut self, i: u8) {
         self.word(u64::from(i));
     }
+    #[inline]
     fn write_u16(&mut self, i: u16) {
         self.word(u64::from(i));
     }
+    #[inline]
     fn write_u32(&mut self, i: u32) {
         self.word(u64::from(i));
     }
+    #[inline]
     fn write_u64(&mut self, i: u64) {
         self.word(i);
     }
+    #[inline]
     fn write_usize(&mut self, i: usize) {
         self.word(i as u64);
     }
+    #[inline]
     fn write_i8(&mut self, i: i8) {
         self.word(i as u64);
     }
+    #[inline]
     fn write_i16(&mut self, i: i16) {
         self.word(i as u64);
     }
+    #[inline]
     fn write_i32(&mut self, i: i32) {
         self.word(i as u64);
     }
+    #[inline]
     fn write_i64(&mut self, i: i64) {
         self.word(i as u64);
     }
+    #[inline]
     fn write_isize(&mut self, i: isize) {
         self.word(i as i64 as u64);
     }

@@ -6,6 +6,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::fault::FaultCode;
+use crate::federation::{Health, Reach};
 use crate::id::{Attempt, DcEpoch, DcId, GateEpoch, JobId, NodeId, RunId, Term, WorkflowIx};
 use crate::jobs::{JobStatus, Outcome, WorkflowStatus};
 use crate::swim::MemberStatus;
@@ -37,6 +38,9 @@ pub enum Observation {
     /// A durable write failed; the node ends.
     #[n(6)]
     StoreFailed,
+    /// A peer on an ordered connection did not answer a ping in time.
+    #[n(7)]
+    PingMissed(#[n(0)] NodeId),
 
     // ---- membership ----
     /// A member's status changed in this node's view.
@@ -191,6 +195,59 @@ pub enum Observation {
     /// A job's record is dropped, and no client has acknowledged its result.
     #[n(72)]
     ResultUnread(#[n(0)] JobId),
+    /// A datacenter began to answer this gate, or has stopped.
+    #[n(80)]
+    DcReach {
+        /// The datacenter.
+        #[n(0)]
+        dc: DcId,
+        /// Whether it answers.
+        #[n(1)]
+        reach: Reach,
+    },
+    /// How fit a datacenter is for jobs has changed, as this gate judges.
+    #[n(81)]
+    DcHealth {
+        /// The datacenter.
+        #[n(0)]
+        dc: DcId,
+        /// How fit it is now.
+        #[n(1)]
+        health: Health,
+    },
+    /// A datacenter's log has another leader, in a higher term than any before.
+    #[n(82)]
+    DcLeader {
+        /// The datacenter.
+        #[n(0)]
+        dc: DcId,
+        /// Its leader.
+        #[n(1)]
+        leader: NodeId,
+        /// The term.
+        #[n(2)]
+        term: Term,
+    },
+    /// An unreachable datacenter is held as degraded, because the fault is probably this gate's; or no longer.
+    #[n(83)]
+    EvictionHeld {
+        /// The datacenter.
+        #[n(0)]
+        dc: DcId,
+        /// Whether it is held.
+        #[n(1)]
+        held: bool,
+    },
+    /// So many datacenters failed together that the network is the likely cause.
+    #[n(84)]
+    PartitionSuspected {
+        /// How many.
+        #[n(0)]
+        dcs: u16,
+    },
+    /// All datacenters are well again after a suspected partition.
+    #[n(85)]
+    PartitionHealed,
 
     // ---- manager ----
     /// A job is in the datacenter's log.
@@ -291,6 +348,37 @@ pub enum Observation {
         /// How.
         #[n(1)]
         status: JobStatus,
+    },
+
+    /// A living worker is silent for a job: it is suspected for this job alone.
+    #[n(99)]
+    WorkerSuspected {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The worker.
+        #[n(1)]
+        worker: NodeId,
+    },
+    /// Nothing refuted that in time: the worker's runs of this job are ended and replaced.
+    #[n(100)]
+    WorkerDeadForJob {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The worker.
+        #[n(1)]
+        worker: NodeId,
+    },
+    /// The worker made progress for the job after all.
+    #[n(101)]
+    WorkerBackForJob {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The worker.
+        #[n(1)]
+        worker: NodeId,
     },
 
     // ---- worker ----

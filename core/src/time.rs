@@ -16,6 +16,7 @@ impl Duration {
     pub const MAX: Self = Self(u64::MAX);
 
     /// From nanoseconds.
+    #[inline]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
@@ -24,6 +25,7 @@ impl Duration {
         Self(micros.saturating_mul(1_000))
     }
     /// From milliseconds.
+    #[inline]
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis.saturating_mul(1_000_000))
     }
@@ -32,6 +34,7 @@ impl Duration {
         Self(secs.saturating_mul(1_000_000_000))
     }
     /// In nanoseconds.
+    #[inline]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
@@ -40,6 +43,7 @@ impl Duration {
         self.0 / 1_000
     }
     /// In whole milliseconds, rounded down.
+    #[inline]
     pub const fn as_millis(self) -> u64 {
         self.0 / 1_000_000
     }
@@ -57,6 +61,7 @@ impl Duration {
         if wide > u64::MAX as u128 { Self::MAX } else { Self(wide as u64) }
     }
     /// The difference, or zero where `other` is longer.
+    #[inline]
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
@@ -64,6 +69,7 @@ impl Duration {
 
 impl Add for Duration {
     type Output = Self;
+    #[inline]
     fn add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
@@ -88,14 +94,17 @@ impl Instant {
     pub const FAR_FUTURE: Self = Self(u64::MAX);
 
     /// From nanoseconds since the node started.
+    #[inline]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
     /// Nanoseconds since the node started.
+    #[inline]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
     /// How long ago `earlier` was; zero if it lies ahead.
+    #[inline]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration(self.0.saturating_sub(earlier.0))
     }
@@ -103,12 +112,14 @@ impl Instant {
 
 impl Add<Duration> for Instant {
     type Output = Self;
+    #[inline]
     fn add(self, span: Duration) -> Self {
         Self(self.0.saturating_add(span.0))
     }
 }
 
 impl AddAssign<Duration> for Instant {
+    #[inline]
     fn add_assign(&mut self, span: Duration) {
         *self = *self + span;
     }
@@ -116,6 +127,7 @@ impl AddAssign<Duration> for Instant {
 
 impl Sub<Duration> for Instant {
     type Output = Self;
+    #[inline]
     fn sub(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(span.0))
     }

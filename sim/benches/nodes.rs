@@ -1,25 +1,45 @@
-//! The real nodes in the simulated world, with all oracles and the digest: steps and swarm seeds per second of one core.
+//! The real nodes in the simulated world, one core (DESIGN 11): steps and swarm seeds per second, with all oracles and
+//! without any, with the drawn faults and without.
 
 #[path = "../../benches/cpu.rs"]
 mod cpu;
 
+use tidegate_core::Node;
+use tidegate_sim::plan::Plan;
 use tidegate_sim::runner::{self, Extras};
 use tidegate_sim::swarm::draw;
+use tidegate_sim::world::World;
 
-/// Swarm seeds: 5 to 9 nodes mostly, 60 simulated seconds and more, with faults.
-const SEEDS: u64 = 200;
+/// Swarm seeds, from 0: 5 to 9 nodes mostly, 60 simulated seconds and more.
+const SEEDS: u64 = 100;
 
 fn main() {
-    let (seconds, steps) = cpu::seconds(|| {
-        (0..SEEDS)
-            .map(|seed| {
-                let verdict = runner::run(draw(seed), Extras::default()).expect("a drawn plan is sound");
-                assert!(verdict.violation.is_none(), "seed {seed}: {:?}", verdict.violation);
-                verdict.steps
-            })
-            .sum::<u64>()
-    });
+    println!(
+        "{:<20} {:>9} {:>7} {:>9} {:>8} {:>8} {:>7}",
+        "run", "steps", "cpu s", "steps/s", "of 1 M", "seeds/s", "of 50"
+    );
+    row("swarm, all oracles", judged);
+    row("swarm, no oracle", unjudged);
+    row("calm, no oracle", |plan| unjudged(Plan { faults: Vec::new(), ..plan }));
+}
+
+fn judged(plan: Plan) -> u64 {
+    let seed = plan.seed;
+    let verdict = runner::run(plan, Extras::default()).expect("a drawn plan is sound");
+    assert!(verdict.violation.is_none(), "plan with seed {seed}: {:?}", verdict.violation);
+    verdict.steps
+}
+
+fn unjudged(plan: Plan) -> u64 {
+    World::<Node>::new(plan, Vec::new()).expect("a drawn plan is sound").run().steps
+}
+
+fn row(name: &str, run: impl Fn(Plan) -> u64) {
+    let (seconds, steps) = cpu::seconds(|| (0..SEEDS).map(|seed| run(draw(seed))).sum::<u64>());
     let (steps_s, seeds_s) = (steps as f64 / seconds, SEEDS as f64 / seconds);
-    println!("steps of real nodes: {steps_s:.0}/s, {:.2}x of 1000000/s", steps_s / 1e6);
-    println!("swarm seeds: {seeds_s:.1}/s, {:.2}x of 50/s", seeds_s / 50.0);
+    println!(
+        "{name:<20} {steps:>9} {seconds:>7.2} {steps_s:>9.0} {:>7.2}x {seeds_s:>8.1} {:>6.2}x",
+        steps_s / 1e6,
+        seeds_s / 50.0
+    );
 }

@@ -5,8 +5,10 @@
 //! digest, the faults that fired and the violations that the oracles found come out.
 
 pub mod cli;
+pub mod coverage;
 pub mod explain;
 pub mod fingerprint;
+pub mod golden;
 mod known;
 pub mod lifeguard;
 pub mod oracles;
@@ -18,4 +20,5 @@ pub mod schedule;
 pub mod search;
 pub mod shrink;
 pub mod swarm;
+pub mod twice;
 pub mod world;

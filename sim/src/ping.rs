@@ -55,9 +55,12 @@ impl Machine for Ping {
             Event::Disconnected { peer } if self.next == Some(peer) => self.due = None,
             Event::Received { peer, message } => match *message {
                 Message::Ping { token } => {
-                    out.push(Effect::Send { to: peer, message: Box::new(Message::Pong { token }) });
+                    out.push(Effect::Send {
+                        to: peer,
+                        message: Box::new(Message::Pong { token, coordinate: None }),
+                    });
                 }
-                Message::Pong { token } => {
+                Message::Pong { token, .. } => {
                     self.answers += 1;
                     self.round_trips_ns += now.mono.as_nanos() - token;
                 }

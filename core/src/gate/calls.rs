@@ -59,7 +59,9 @@ impl Gate {
                 }
                 Some(answer)
             }
-            Request::Datacenters => Some(Ok(Answer::Datacenters(self.regions.views(now.mono, &self.links)))),
+            Request::Datacenters => {
+                Some(Ok(Answer::Datacenters(self.federation.views(now.mono, &self.links))))
+            }
             Request::Members => Some(Ok(self.members(now))),
         };
         if let Some(answer) = answer {

@@ -11,13 +11,13 @@ use alloc::string::{String, ToString};
 use super::command::{DcAt, GateCommand};
 use super::duties::{Context, Plan};
 use super::job::{GateJob, Target, TargetState, Topic};
-use super::regions::needed_cores;
 use super::{Gate, verdict};
 use crate::effect::{Effect, Effects};
 use crate::fault::{Fault, FaultCode};
 use crate::id::{DcId, GateEpoch, JobId, NodeId};
 use crate::jobs::JobStatus;
 use crate::observe::{Observation, Stale};
+use crate::routing::needed_cores;
 use crate::time::{Duration, Instant, Now};
 use crate::wire::{DispatchAccepted, Message, Reconciled};
 
@@ -183,7 +183,7 @@ impl Courier {
         if let Some(hint) = self.hint.take().filter(|hint| context.links.is_connected(*hint)) {
             return Some(hint);
         }
-        let mut order = context.regions.managers(context.now.mono, dc, context.links);
+        let mut order = context.federation.managers(context.now.mono, dc, context.links);
         if let Some(place) = order.iter().position(|manager| Some(*manager) == owner) {
             order[..=place].rotate_right(1);
         }
@@ -326,7 +326,7 @@ impl GateJob {
             return;
         }
         let needed = needed_cores(&self.origin.spec, self.row.slots);
-        let usable = |dc: &&DcId| context.regions.candidate(now, **dc, needed, context.links).is_some();
+        let usable = |dc: &&DcId| context.federation.candidate(now, **dc, needed, context.links).is_some();
         let clear = courier.is_clear();
         match self.row.fallbacks.iter().find(usable).copied() {
             Some(instead) => {
@@ -498,7 +498,7 @@ impl Gate {
         jobs: alloc::vec::Vec<(JobId, Reconciled)>,
         out: &mut Effects,
     ) -> Result<(), Stale> {
-        let dc = self.regions.home(from).ok_or(Stale::Sender)?;
+        let dc = self.federation.home(from).ok_or(Stale::Sender)?;
         for (job, known) in jobs.into_iter().take(MAX_RECONCILED) {
             let Some(record) = self.owned(now, job) else { continue };
             let Some(target) = record.row.target(dc) else { continue };

@@ -10,11 +10,11 @@ use alloc::vec::Vec;
 
 use super::command::{ByOwner, DcAt, GateCommand, MAX_PARTS, PART_BYTES};
 use super::job::{Ack, DcEnd, GateJob, Target, Topic};
-use super::regions::Regions;
 use super::state::parts_of;
 use crate::config::{Limits, Timing};
 use crate::effect::{Effect, Effects};
 use crate::fault::{Fault, FaultCode};
+use crate::federation::Federation;
 use crate::id::{DcEpoch, DcId, GateEpoch, JobId, NodeId, WorkflowIx};
 use crate::jobs::JobStatus;
 use crate::link::Links;
@@ -34,7 +34,7 @@ pub(super) struct Context<'a> {
     pub timing: &'a Timing,
     pub limits: &'a Limits,
     pub links: &'a Links,
-    pub regions: &'a Regions,
+    pub federation: &'a Federation,
     /// Whether this gate's lease holds: whether it may act as an owner.
     pub active: bool,
     /// Whether this record's place may soon be needed: see [`GateState::is_crowded`].

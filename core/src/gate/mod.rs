@@ -9,7 +9,7 @@
 //! | `Api`, `ApiWritable`, `ApiClosed` | a call begins, its reader takes more, it is gone | `calls` |
 //! | `Api` submit, cancel | proposed; answered when applied | `submit` |
 //! | `Api` reads, streams | answered from the replica | `views`, `streams` |
-//! | `DcHeartbeat` | figures of a datacenter | `regions` |
+//! | `Pong`, `DcHeartbeat`, `GateView` | how datacenters are | [`crate::federation`] |
 //! | `DispatchReply`, `GateOwnerChangedReply`, `StopInDcReply`, `ReconcileReply` | a courier arrives | `dispatch` |
 //! | `WorkflowResult`, `DcFinal`, `DcOwnerChanged` | proposed; acknowledged when applied | `results` |
 //! | `DcProgress` | a slot is replaced; pushed to readers | `progress` |
@@ -28,7 +28,6 @@ mod duties;
 mod job;
 mod owners;
 mod progress;
-mod regions;
 mod results;
 mod state;
 mod streams;
@@ -50,6 +49,7 @@ use crate::config::Boot;
 use crate::effect::{Effect, Effects, HaltReason};
 use crate::event::Event;
 use crate::fault::Fault;
+use crate::federation::Federation;
 use crate::id::{CallId, DcId, GateEpoch, JobId, NodeId, Role};
 use crate::ledger::{Applied, Ledger};
 use crate::link::Links;
@@ -65,7 +65,6 @@ use duties::Context;
 use job::Topic;
 use owners::Drain;
 use progress::DcNumbers;
-use regions::Regions;
 use submit::{JobIds, Waiting};
 
 /// Proposals that found the ledger full are made again after this.
@@ -107,7 +106,7 @@ pub struct Gate {
     store: Store,
     swim: Swim,
     links: Links,
-    regions: Regions,
+    federation: Federation,
     wheel: Wheel<Timer>,
     rng: NodeRng,
     job_ids: JobIds,
@@ -151,8 +150,8 @@ impl Gate {
             ledger: Ledger::new(&boot, voters, GateState::default())?,
             store: Store::default(),
             swim: Swim::new(swim, boot.seed),
-            links: Links::default(),
-            regions: Regions::new(&config.roster, &config.timing),
+            links: Links::new(boot.seed),
+            federation: Federation::new(config, boot.boot),
             wheel: Wheel::default(),
             rng: NodeRng::new(boot.seed, STREAM),
             job_ids: JobIds::new(boot.seed),
@@ -191,10 +190,9 @@ impl Gate {
             return None;
         }
         let lease = self.ledger.lease_ends_at().filter(|_| self.active);
-        [self.wheel.next(), self.swim.wake_at(), self.links.wake_at(), self.ledger.wake_at(), lease]
-            .into_iter()
-            .flatten()
-            .min()
+        let machines =
+            [self.swim.wake_at(), self.links.wake_at(), self.federation.wake_at(), self.ledger.wake_at()];
+        machines.into_iter().chain([self.wheel.next(), lease]).flatten().min()
     }
 
     /// How many places mention the job; tombstones, idempotency keys and the log do not count.
@@ -239,6 +237,7 @@ impl Gate {
         self.notice_lease(now, out);
         self.swim.wake(now, out);
         self.links.wake(now, out);
+        self.federation.wake(now.mono, &self.links, out);
         self.ledger.wake(now, &mut self.store, out);
         while let Some((_, timer)) = self.wheel.pop_due(now.mono) {
             match timer {
@@ -265,11 +264,13 @@ impl Gate {
             Event::Malformed { why, .. } => out.push(Effect::Observe(Observation::Malformed(why))),
             Event::Connected { peer, boot } => {
                 self.links.connected(now, peer, boot, out);
+                self.federation.connection_changed(now.mono, peer, &self.links, out);
                 self.wake_couriers(peer);
                 self.reconcile_with(now, peer, out);
             }
             Event::Disconnected { peer } => {
                 self.links.disconnected(peer);
+                self.federation.connection_changed(now.mono, peer, &self.links, out);
                 self.wake_couriers(peer);
             }
             Event::Stored { token } => {
@@ -288,6 +289,7 @@ impl Gate {
 
     fn start(&mut self, now: Now, out: &mut Effects) {
         self.swim.start(now, out);
+        self.federation.start(now.mono);
         self.ledger.start(now, &mut self.store, out);
         self.see_all(now);
         self.reconcile_all(now, out);
@@ -326,14 +328,16 @@ impl Gate {
                 self.links.receive_ping(from, token, out);
                 Ok(())
             }
-            Message::Pong { token } => {
-                self.links.receive_pong(now, from, token, out);
-                if let Some(rtt) = self.links.rtt(from) {
+            Message::Pong { token, coordinate } => {
+                let answered = self.links.receive_pong(now, from, token, coordinate, out).is_some();
+                if let Some(rtt) = self.links.rtt(from).filter(|_| answered) {
                     self.ledger.round_trip(from, rtt);
+                    self.federation.answered(now.mono, from, &self.links, out);
                 }
                 Ok(())
             }
-            Message::DcHeartbeat(load) => self.receive_heartbeat(now, from, load),
+            Message::DcHeartbeat(load) => self.federation.heartbeat(now.mono, from, load, &self.links, out),
+            Message::GateView(view) => self.federation.receive_view(now.mono, from, view, &self.links, out),
             Message::DispatchReply { job, gate_epoch, reply }
             | Message::GateOwnerChangedReply { job, gate_epoch, reply } => {
                 self.receive_accepted(now, from, job, gate_epoch, reply, out)
@@ -376,7 +380,7 @@ impl Gate {
         job: JobId,
         gate_epoch: GateEpoch,
     ) -> Result<(DcId, &mut GateJob), Stale> {
-        let dc = self.regions.home(from).ok_or(Stale::Sender)?;
+        let dc = self.federation.home(from).ok_or(Stale::Sender)?;
         let record = self.owned(now, job).ok_or(Stale::Unknown)?;
         if record.row.gate_epoch != gate_epoch {
             return Err(Stale::Fence);
@@ -420,7 +424,7 @@ impl Gate {
 
     /// Connections decide whom couriers can reach: those of this peer's datacenter look again.
     fn wake_couriers(&mut self, peer: NodeId) {
-        let Some(dc) = self.regions.home(peer) else { return };
+        let Some(dc) = self.federation.home(peer) else { return };
         let state = self.ledger.state();
         let own = state.by_owner.get(&self.boot.config.node).into_iter().flatten();
         let concerned = own.filter(|job| {
@@ -531,7 +535,7 @@ impl Gate {
                 timing: &self.boot.config.timing,
                 limits: &self.boot.config.limits,
                 links: &self.links,
-                regions: &self.regions,
+                federation: &self.federation,
                 active,
                 crowded,
             };

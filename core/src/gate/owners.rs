@@ -122,9 +122,9 @@ impl Gate {
         // Up to a tenth later, so that gates do not ask in step.
         let jitter = Duration::from_nanos(self.rng.below(period.as_nanos() / 10));
         self.wheel.arm(Timer::Reconcile, now.mono + period + jitter);
-        let dcs: Vec<_> = self.regions.names().collect();
+        let dcs: Vec<_> = self.federation.names().collect();
         for dc in dcs {
-            if let Some(manager) = self.regions.managers(now.mono, dc, &self.links).first().copied() {
+            if let Some(manager) = self.federation.managers(now.mono, dc, &self.links).first().copied() {
                 self.reconcile_with(now, manager, out);
             }
         }
@@ -132,7 +132,7 @@ impl Gate {
 
     /// Asks a manager what its datacenter knows of the jobs that this gate owns and has given to it.
     pub(super) fn reconcile_with(&mut self, now: Now, manager: NodeId, out: &mut Effects) {
-        let Some(dc) = self.regions.home(manager) else { return };
+        let Some(dc) = self.federation.home(manager) else { return };
         if !self.ledger.lease_holds(now) {
             return;
         }

@@ -30,7 +30,7 @@ impl Gate {
         numbers: DcNumbers,
         out: &mut Effects,
     ) -> Result<(), Stale> {
-        let dc = self.regions.home(from).ok_or(Stale::Sender)?;
+        let dc = self.federation.home(from).ok_or(Stale::Sender)?;
         let (window_ring, pause) =
             (usize::from(self.boot.config.limits.window_ring), self.boot.config.timing.push_progress);
         let record = self.owned(now, job).ok_or(Stale::Unknown)?;
@@ -61,7 +61,7 @@ impl Gate {
         report: Box<WorkflowReport>,
         out: &mut Effects,
     ) -> Result<(), Stale> {
-        let dc = self.regions.home(from).ok_or(Stale::Sender)?;
+        let dc = self.federation.home(from).ok_or(Stale::Sender)?;
         let what = Ack::Workflow(report.workflow);
         match self.takes(now, job, dc, dc_epoch, |record| check_report(&record.origin.spec, &report)) {
             Err(answer) => send_ack(from, job, dc_epoch, what, answer, out),
@@ -85,7 +85,7 @@ impl Gate {
         report: Box<DcReport>,
         out: &mut Effects,
     ) -> Result<(), Stale> {
-        let dc = self.regions.home(from).ok_or(Stale::Sender)?;
+        let dc = self.federation.home(from).ok_or(Stale::Sender)?;
         match self.takes(now, job, dc, dc_epoch, |record| check_final(&record.origin.spec, dc, &report)) {
             Err(answer) => {
                 send_ack(from, job, dc_epoch, Ack::Final, answer, out);
@@ -109,9 +109,9 @@ impl Gate {
         at: (DcEpoch, NodeId),
         out: &mut Effects,
     ) -> Result<(), Stale> {
-        let dc = self.regions.home(from).ok_or(Stale::Sender)?;
+        let dc = self.federation.home(from).ok_or(Stale::Sender)?;
         let (dc_epoch, owner) = at;
-        if self.regions.home(owner) != Some(dc) {
+        if self.federation.home(owner) != Some(dc) {
             return Err(Stale::Invalid);
         }
         match self.takes(now, job, dc, dc_epoch, |_| Ok(())) {
@@ -193,20 +193,10 @@ impl Gate {
         self.touched.insert(job);
     }
 
-    /// A heartbeat of a manager.
-    pub(super) fn receive_heartbeat(
-        &mut self,
-        now: Now,
-        from: NodeId,
-        load: crate::wire::DcLoad,
-    ) -> Result<(), Stale> {
-        self.regions.heartbeat(now.mono, from, load)
-    }
-
     /// Tells the managers that a job is dropped. May be lost.
     pub(super) fn forget(&self, now: Now, job: JobId, record: &GateJob, out: &mut Effects) {
         for target in &record.row.targets {
-            for manager in self.regions.managers(now.mono, target.dc, &self.links) {
+            for manager in self.federation.managers(now.mono, target.dc, &self.links) {
                 let message = Message::Forget { jobs: alloc::vec![job] };
                 out.push(Effect::Send { to: manager, message: Box::new(message) });
             }

@@ -11,7 +11,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::command::{Accept, GateCommand};
 use super::job::Origin;
-use super::regions::needed_cores;
 use super::{About, Gate, Timer};
 use crate::api::{Answer, Identity, Request, Submitted};
 use crate::effect::Effects;
@@ -21,7 +20,7 @@ use crate::jobs::{JobSpec, JobStatus, Placement};
 use crate::ledger::ProposalId;
 use crate::observe::Observation;
 use crate::rng::NodeRng;
-use crate::routing;
+use crate::routing::{self, needed_cores};
 use crate::time::{Now, WallTime};
 
 /// Longest idempotency key, in bytes.
@@ -185,10 +184,10 @@ impl Gate {
     fn choose_targets(&self, now: Now, spec: &JobSpec) -> Result<(Vec<DcId>, Vec<DcId>), Fault> {
         let wanted: Vec<DcId> = match &spec.placement {
             Placement::Only(dcs) => dcs.clone(),
-            Placement::Any | Placement::Count(_) => self.regions.names().collect(),
+            Placement::Any | Placement::Count(_) => self.federation.names().collect(),
         };
-        if let Some(unknown) = wanted.iter().find(|dc| !self.regions.is_known(**dc)) {
-            let known: Vec<String> = self.regions.names().map(|dc| dc.to_string()).collect();
+        if let Some(unknown) = wanted.iter().find(|dc| !self.federation.is_known(**dc)) {
+            let known: Vec<String> = self.federation.names().map(|dc| dc.to_string()).collect();
             let why = format!("there is no datacenter {unknown:?}; there are: {}", known.join(", "));
             return Err(Fault::new(FaultCode::Invalid, why));
         }
@@ -198,10 +197,10 @@ impl Gate {
             Placement::Only(dcs) => dcs.len(),
         };
         let needed = needed_cores(spec, count as u16);
-        let usable = |dc: &DcId| self.regions.candidate(now.mono, *dc, needed, &self.links);
+        let usable = |dc: &DcId| self.federation.candidate(now.mono, *dc, needed, &self.links);
         let mut candidates: Vec<_> = wanted.iter().filter_map(usable).collect();
         if candidates.is_empty() {
-            let never = self.regions.is_infeasible(now.mono, wanted.iter().copied(), needed, &self.links);
+            let never = self.federation.is_infeasible(now.mono, wanted.iter().copied(), needed, &self.links);
             return Err(match never {
                 true => Fault::new(
                     FaultCode::Infeasible,

@@ -106,10 +106,9 @@ impl<S: State> Ledger<S> {
         if self.lease.is_given_up() {
             self.end_lease(self.me, store, out);
         }
-        for (node, due) in self.ends_due() {
-            if due <= now.mono {
-                self.end_lease(node, store, out);
-            }
+        let over = self.ends_due().filter(|(_, due)| *due <= now.mono).map(|(node, _)| node);
+        for node in over.collect::<Vec<_>>() {
+            self.end_lease(node, store, out);
         }
     }
 
@@ -133,7 +132,7 @@ impl<S: State> Ledger<S> {
             (true, _) => Some(self.election.tick_at),
             (false, _) => Some(self.election.due),
         };
-        let ends = self.ends_due().into_iter().map(|(_, due)| due).min();
+        let ends = self.ends_due().map(|(_, due)| due).min();
         [election, self.proposals.repeat_at, self.renewal_due(), ends].into_iter().flatten().min()
     }
 
@@ -161,10 +160,11 @@ impl<S: State> Ledger<S> {
     }
 
     /// As leader: other holders and when their end may be proposed, unless it is under way.
-    fn ends_due(&self) -> Vec<(NodeId, Instant)> {
-        let others = self.leases.holders().filter(|node| self.is_leader() && *node != self.me);
-        let open = others.filter(|node| !self.proposals.has(Kind::End(*node)));
-        open.filter_map(|node| Some((node, self.lease.may_end_at(node)?))).collect()
+    fn ends_due(&self) -> impl Iterator<Item = (NodeId, Instant)> + '_ {
+        // Asked twice a step, and of most nodes in vain: only a leader looks at the leases at all.
+        let holders = self.is_leader().then(|| self.leases.holders()).into_iter().flatten();
+        let others = holders.filter(|node| *node != self.me && !self.proposals.has(Kind::End(*node)));
+        others.filter_map(|node| Some((node, self.lease.may_end_at(node)?)))
     }
 
     /// Proposes the end of a lease as it stands, unless it is ended or that is under way.

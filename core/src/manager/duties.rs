@@ -6,9 +6,12 @@
 use super::command::Command;
 use super::context::Context;
 use super::job::{DcJob, Duty, GateQuestion, JobLive, Outbox, ShardLive, Told, WorkflowLive};
+use crate::effect::Effect;
 use crate::fault::{Fault, FaultCode};
 use crate::id::{DcEpoch, NodeId};
 use crate::jobs::{JobStatus, WorkflowStatus};
+use crate::observe::Observation;
+use crate::suspicion::Status;
 use crate::time::Duration;
 use crate::wire::Message;
 
@@ -29,6 +32,7 @@ impl DcJob {
         if self.live.epoch != self.facts.dc_epoch {
             self.begin_epoch();
         }
+        self.judge_silence(cx);
         if self.facts.ended.is_none() {
             self.tell_workers(cx);
             for workflow in self.places() {
@@ -110,6 +114,9 @@ impl DcJob {
                 (None, None) => Err(already(self.outcome())),
                 (Some(_), _) => Ok(()),
             };
+            if let Err(fault) = &recorded {
+                cx.out.push(Effect::Observe(Observation::Refused(fault.code)));
+            }
             cx.send(gate, Message::StopInDcReply { job, gate_epoch, recorded });
         }
         let known = self.facts.gate_epoch;
@@ -199,7 +206,7 @@ impl DcJob {
             notices.chain(own).for_each(|notice: &mut Outbox| notice.ask.hurry());
             return true;
         }
-        let mut concerned = false;
+        let mut concerned = self.live.suspicions.status(peer) != Status::Trusted;
         if let Some(told) = self.live.told.get_mut(&peer) {
             told.ask.hurry();
             concerned = true;

@@ -32,6 +32,7 @@ impl Manager {
             capacity: self.pool.capacity(now, &self.config.timing, &self.promised()),
             queued_shards: self.queued_shards(),
             jobs: self.ledger.state().jobs.len() as u32,
+            known_workers: self.pool.iter().count() as u32,
         };
         self.send(gate, Message::DcHeartbeat(load), out);
     }

@@ -18,6 +18,7 @@ use crate::jobs::{
     DcReport, ExecutorKind, JobSpec, JobStatus, Load, Outcome, StopMode, Totals, Window, WorkflowReport,
     WorkflowSpec, WorkflowStatus,
 };
+use crate::suspicion::JobSuspicions;
 use crate::time::{Duration, Instant, Now};
 use crate::wire::{DispatchAccepted, MAX_DC_WINDOWS};
 
@@ -219,6 +220,8 @@ pub struct JobLive {
     pub windows: VecDeque<(WorkflowIx, Window)>,
     /// The gates know nothing of the job (any more): the record goes as soon as it has ended.
     pub forgotten: bool,
+    /// Workers that live and do nothing for the job.
+    pub suspicions: JobSuspicions,
 }
 
 /// Which message waits for the gate owner to be adopted.
@@ -359,6 +362,10 @@ pub struct ShardLive {
     pub result_from: Option<NodeId>,
     /// Not placed again before this.
     pub retry_at: Option<Instant>,
+    /// When its worker last told of it.
+    pub heard: Option<Instant>,
+    /// It is being ended because its worker is dead for the job.
+    pub deserted: bool,
 }
 
 /// The record of a job.

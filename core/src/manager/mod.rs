@@ -28,6 +28,7 @@ mod queue;
 mod results;
 mod retry;
 mod shards;
+mod silence;
 mod state;
 mod stop;
 #[cfg(test)]
@@ -154,7 +155,7 @@ impl Manager {
             store: Store::default(),
             ledger,
             swim: Swim::new(swim, boot.seed),
-            links: Links::default(),
+            links: Links::new(boot.seed),
             wheel: Wheel::default(),
             pool: Pool::default(),
             asked: BTreeMap::new(),
@@ -346,8 +347,8 @@ impl Manager {
     fn receive(&mut self, now: Now, peer: NodeId, message: Message, out: &mut Effects) {
         match message {
             Message::Ping { token } => self.links.receive_ping(peer, token, out),
-            Message::Pong { token } => {
-                self.links.receive_pong(now, peer, token, out);
+            Message::Pong { token, coordinate } => {
+                self.links.receive_pong(now, peer, token, coordinate, out);
                 if let Some(rtt) = self.links.rtt(peer).filter(|_| self.is_manager(peer)) {
                     self.ledger.round_trip(peer, rtt);
                 }

@@ -252,7 +252,10 @@ impl DcJob {
         if let Some(at) = cx.pool.gone_at(timing, worker) {
             cx.wake_at(at);
         }
-        if shard.live.started || self.is_unheard(worker) || !cx.pool.is_reachable(worker) {
+        if shard.live.started {
+            return self.watch_run(cx, workflow, no);
+        }
+        if self.is_unheard(worker) || !cx.pool.is_reachable(worker) {
             return;
         }
         if shard.live.start.is_due(now) {

@@ -51,7 +51,14 @@ impl Manager {
             Message::ShardProgress { run, seq, totals, windows } => {
                 let record = self.ledger.state_mut().jobs.get_mut(&run.shard.job);
                 let taken = match record.filter(|record| record.facts.owner == self.config.node) {
-                    Some(record) => record.take_progress(run, seq, totals, windows),
+                    Some(record) => {
+                        let before = record.shard(&run.shard).map(|shard| shard.live.seq);
+                        let taken = record.take_progress(run, seq, totals, windows);
+                        if taken.is_ok_and(|(newest, _)| before.is_some_and(|before| newest > before)) {
+                            record.heard_of(now, &run, worker, out);
+                        }
+                        taken
+                    }
                     None => Err(Observation::Ignored(Stale::Unknown)),
                 };
                 match taken {

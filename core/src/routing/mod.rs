@@ -1,12 +1,13 @@
 //! Which datacenters a job goes to: a pure function of what a gate knows about them.
 //!
 //! In: one [`Candidate`] for each usable datacenter. Out: their order, the same at every gate that knows the same. A
-//! round trip is measured or unknown, as a type: an unknown one is no number, and never wins a tie.
+//! round trip is measured, predicted or unknown, as a type: an unknown one is no number, and never wins a tie.
 
 use alloc::vec::Vec;
 use core::cmp::{Ordering, Reverse};
 
 use crate::id::DcId;
+use crate::jobs::{ExecutorKind, JobSpec, WorkflowSpec};
 use crate::time::Duration;
 
 /// How far away something is.
@@ -14,32 +15,29 @@ use crate::time::Duration;
 pub enum Rtt {
     /// The least recent round trip.
     Measured(Duration),
+    /// What coordinates say of a place that is not measured (now).
+    Predicted(Duration),
     /// Nothing is known.
     Unknown,
 }
 
 impl Rtt {
-    /// From a measurement, if there is one.
-    pub fn from_measured(rtt: Option<Duration>) -> Self {
-        rtt.map_or(Self::Unknown, Self::Measured)
-    }
-
     /// The measurement, if there is one.
     pub const fn measured(self) -> Option<Duration> {
         match self {
             Self::Measured(rtt) => Some(rtt),
-            Self::Unknown => None,
+            Self::Predicted(_) | Self::Unknown => None,
         }
     }
 
-    /// Nearest first, unknown last.
+    /// Nearest first, unknown last. Of equal distances the measured one is nearer.
     pub fn nearer_first(self, other: Self) -> Ordering {
-        match (self, other) {
-            (Self::Measured(one), Self::Measured(other)) => one.cmp(&other),
-            (Self::Measured(_), Self::Unknown) => Ordering::Less,
-            (Self::Unknown, Self::Measured(_)) => Ordering::Greater,
-            (Self::Unknown, Self::Unknown) => Ordering::Equal,
-        }
+        let key = |rtt| match rtt {
+            Self::Measured(rtt) => (0, rtt, 0),
+            Self::Predicted(rtt) => (0, rtt, 1),
+            Self::Unknown => (1, Duration::ZERO, 0),
+        };
+        key(self).cmp(&key(other))
     }
 }
 
@@ -48,6 +46,8 @@ impl Rtt {
 pub struct Candidate {
     /// Which.
     pub dc: DcId,
+    /// Something is wrong with it: it is the last choice.
+    pub degraded: bool,
     /// Its cores; at least `needed`, or it is no candidate.
     pub total_cores: u32,
     /// Cores without a reservation.
@@ -65,10 +65,12 @@ impl Candidate {
     }
 }
 
-/// Puts the best first: those that can start it now, then by free capacity in quarters, then by distance, then by name.
+/// Puts the best first: those that are well, then those that can start it now, then by free capacity in quarters, then by distance, then by name.
 pub fn rank(candidates: &mut [Candidate]) {
     candidates.sort_by(|one, other| {
-        let key = |it: &Candidate| (Reverse(it.free_cores >= it.needed_cores), Reverse(it.free_quarters()));
+        let key = |it: &Candidate| {
+            (it.degraded, Reverse(it.free_cores >= it.needed_cores), Reverse(it.free_quarters()))
+        };
         key(one)
             .cmp(&key(other))
             .then_with(|| one.rtt.nearer_first(other.rtt))
@@ -79,6 +81,21 @@ pub fn rank(candidates: &mut [Candidate]) {
 /// The names of ranked candidates.
 pub fn names(candidates: &[Candidate]) -> Vec<DcId> {
     candidates.iter().map(|candidate| candidate.dc).collect()
+}
+
+/// Cores that the widest workflow of a job takes at least in one of `parts` datacenters. Shards are placed all or none;
+/// `http` can do with one, the others divide their instances.
+pub fn needed_cores(spec: &JobSpec, parts: u16) -> u32 {
+    let of = |workflow: &WorkflowSpec| {
+        let shards = match workflow.executor {
+            ExecutorKind::Http => 1,
+            ExecutorKind::Sleep | ExecutorKind::Command => {
+                u32::from(workflow.load.instances.div_ceil(parts.max(1)))
+            }
+        };
+        shards * u32::from(workflow.cores)
+    };
+    spec.workflows.iter().map(of).max().unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -92,8 +109,8 @@ mod tests {
     }
 
     fn candidate(name: &str, free_cores: u32, rtt_ms: Option<u64>) -> Candidate {
-        let rtt = Rtt::from_measured(rtt_ms.map(Duration::from_millis));
-        Candidate { dc: dc(name), total_cores: 100, free_cores, needed_cores: 10, rtt }
+        let rtt = rtt_ms.map_or(Rtt::Unknown, |ms| Rtt::Measured(Duration::from_millis(ms)));
+        Candidate { dc: dc(name), degraded: false, total_cores: 100, free_cores, needed_cores: 10, rtt }
     }
 
     fn ranked(mut candidates: Vec<Candidate>) -> Vec<DcId> {
@@ -112,9 +129,27 @@ mod tests {
     }
 
     #[test]
+    fn a_prediction_is_a_distance_and_a_measurement_beats_its_equal() {
+        let ms = Duration::from_millis;
+        let mut order = [Rtt::Unknown, Rtt::Predicted(ms(20)), Rtt::Measured(ms(20)), Rtt::Predicted(ms(9))];
+        order.sort_by(|one, other| one.nearer_first(*other));
+        assert_eq!(
+            order,
+            [Rtt::Predicted(ms(9)), Rtt::Measured(ms(20)), Rtt::Predicted(ms(20)), Rtt::Unknown]
+        );
+        assert_eq!(Rtt::Predicted(ms(9)).measured(), None, "a prediction is never a measurement");
+    }
+
+    #[test]
     fn room_to_start_now_comes_before_distance() {
         let order = ranked(vec![candidate("near", 5, Some(1)), candidate("far", 20, Some(300))]);
         assert_eq!(order, [dc("far"), dc("near")]);
+    }
+
+    #[test]
+    fn a_degraded_one_is_the_last_choice() {
+        let ill = Candidate { degraded: true, ..candidate("ill", 100, Some(1)) };
+        assert_eq!(ranked(vec![ill, candidate("full", 0, None)]), [dc("full"), dc("ill")]);
     }
 
     #[test]

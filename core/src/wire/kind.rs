@@ -108,6 +108,7 @@ kinds! {
     Reconcile = 24: High, MEDIUM, [GM];
     ReconcileReply = 25: High, MEDIUM, [MG];
     Forget = 26: Low, MEDIUM, [GM];
+    GateView = 27: Normal, MEDIUM, [GG];
 
     RegisterWorker = 40: High, MEDIUM, [WM];
     RegisterWorkerReply = 41: High, SMALL, [MW];

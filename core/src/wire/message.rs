@@ -8,7 +8,10 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use minicbor::{Decode, Encode};
 
-use super::part::{AbortedWas, DcLoad, DispatchAccepted, HeldShard, Reconciled, ReserveShard, ShardReport};
+use super::part::{
+    AbortedWas, DcLoad, DispatchAccepted, GateView, HeldShard, Reconciled, ReserveShard, ShardReport,
+};
+use crate::coordinates::Coordinate;
 use crate::fault::Fault;
 use crate::id::{BootNo, DcEpoch, GateEpoch, JobId, NodeId, RunId, WorkflowIx};
 use crate::jobs::{
@@ -36,6 +39,9 @@ pub enum Message {
         /// The ping's.
         #[n(0)]
         token: u64,
+        /// Where the sender stands; absent from versions that do not know.
+        #[n(1)]
+        coordinate: Option<Coordinate>,
     },
 
     // ---- gate and manager ----
@@ -262,6 +268,11 @@ pub enum Message {
         #[n(0)]
         jobs: Vec<JobId>,
     },
+
+    /// Gate to every other gate, every 5 s and at once when one of them changes: which datacenters it reaches. Newest
+    /// (boot, version) wins. May be lost.
+    #[n(27)]
+    GateView(#[n(0)] GateView),
 
     // ---- manager and worker ----
     /// Worker to every manager of its datacenter, on each connection. Repeated until answered.

@@ -21,7 +21,7 @@ pub use hello::{ConnectionKind, Hello, HelloAck, dials, negotiate};
 pub use kind::{Class, Kind, may_connect, may_send};
 pub use message::Message;
 pub use part::{
-    AbortedWas, Capacity, DcLoad, DispatchAccepted, HeldShard, Reconciled, ReserveShard, RunPhase,
+    AbortedWas, Capacity, DcLoad, DispatchAccepted, GateView, HeldShard, Reconciled, ReserveShard, RunPhase,
     ShardReport,
 };
 pub use row::{decode_row, encode_row};

@@ -1,8 +1,10 @@
 //! What the messages are made of: records of several fields that one or more kinds carry.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use minicbor::{Decode, Encode};
 
+use crate::federation::Reach;
 use crate::id::{BootNo, DcEpoch, DcId, NodeId, RunId, Term};
 use crate::jobs::{JobStatus, Outcome, ShardRun, Totals};
 
@@ -54,6 +56,29 @@ pub struct DcLoad {
     /// Jobs that it keeps records of.
     #[n(9)]
     pub jobs: u32,
+    /// Workers that the sender knows of, dead ones too; 0 where its version does not say.
+    #[n(10)]
+    #[cbor(default)]
+    pub known_workers: u32,
+}
+
+/// Which datacenters a gate reaches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct GateView {
+    /// The sender's boot.
+    #[n(0)]
+    pub boot: BootNo,
+    /// Grows with each of a boot.
+    #[n(1)]
+    pub version: u64,
+    /// Each configured datacenter; at most [`GateView::MAX_DCS`].
+    #[n(2)]
+    pub reaches: Vec<(DcId, Reach)>,
+}
+
+impl GateView {
+    /// Most datacenters of one view; those beyond are not told.
+    pub const MAX_DCS: usize = 256;
 }
 
 /// A datacenter has a job in its log.

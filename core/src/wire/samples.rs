@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::bytes::Bytes;
+use crate::coordinates::Coordinate;
 use crate::fault::{Fault, FaultCode};
+use crate::federation::Reach;
 use crate::id::*;
 use crate::jobs::*;
 use crate::ledger::{Checkpoint, LogBody, LogMessage, LogPos, LogRecord};
@@ -158,6 +160,11 @@ pub(crate) fn packet() -> Packet {
     Packet { from: node(3), incarnation, role: Role::Worker, addr, body, facts: vec![fact], digest: None }
 }
 
+fn coordinate() -> Coordinate {
+    let at_us = [1, -2, 300, -40_000, 5_000_000, 0, 0, 10_000_000];
+    Coordinate { at_us, height_us: 10, adjustment_us: -7, error_permille: 1_500 }
+}
+
 /// At least one of each kind, both branches of each reply.
 pub(crate) fn messages() -> Vec<Message> {
     let mut all = from_gates();
@@ -171,7 +178,8 @@ fn from_gates() -> Vec<Message> {
     vec![
         Message::Log(Box::new(log_append())),
         Message::Ping { token: u64::MAX },
-        Message::Pong { token: 0 },
+        Message::Pong { token: 0, coordinate: None },
+        Message::Pong { token: 1, coordinate: Some(coordinate()) },
         Message::Dispatch {
             job,
             gate_epoch,
@@ -190,6 +198,7 @@ fn from_gates() -> Vec<Message> {
         Message::DcOwnerChangedAck { job, dc_epoch, stored: Ok(gate_epoch) },
         Message::Reconcile { jobs: vec![(job, gate_epoch)] },
         Message::Forget { jobs: vec![job] },
+        Message::GateView(GateView { boot: BootNo(1), version: 9, reaches: vec![(dc(), Reach::Suspected)] }),
     ]
 }
 
@@ -217,6 +226,7 @@ fn from_managers() -> Vec<Message> {
             capacity: Capacity { total_cores: 8, free_cores: 4, workers: 2 },
             queued_shards: 1,
             jobs: 2,
+            known_workers: 3,
         }),
         Message::DispatchReply { job, gate_epoch, reply: Ok(at) },
         Message::DispatchReply { job, gate_epoch, reply: Err(terminal) },

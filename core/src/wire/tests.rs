@@ -227,6 +227,7 @@ fn no_element_is_large_for_its_items() {
         ("workflow's result", size_of::<crate::jobs::WorkflowReport>(), report),
         ("held shard", size_of::<HeldShard>(), 1 + 1 + 2 + 5),
         ("job", size_of::<(crate::id::JobId, Reconciled)>(), 4),
+        ("reach", size_of::<(crate::id::DcId, crate::federation::Reach)>(), 3),
         ("fact", size_of::<crate::swim::Fact>(), 8),
     ] {
         assert!(size <= 24 * items, "{what}: {size} bytes, {items} items");

@@ -4,7 +4,7 @@
 //! Whether it is true, fresh or wanted is for the machines to judge.
 
 use super::message::Message;
-use super::part::{DcLoad, HeldShard, ReserveShard, ShardReport};
+use super::part::{DcLoad, GateView, HeldShard, ReserveShard, ShardReport};
 use crate::fault::Fault;
 use crate::id::{DcId, RunId, ShardKey, WorkflowIx};
 use crate::jobs::{DcReport, JobSpec, Load, ShardRun, Totals, Window, WorkflowReport};
@@ -36,7 +36,10 @@ impl Message {
     /// Checks every bound.
     pub fn validate(&self) -> Checked {
         match self {
-            Self::Log(_) | Self::Ping { .. } | Self::Pong { .. } => Ok(()),
+            Self::Log(_) | Self::Ping { .. } => Ok(()),
+            Self::Pong { coordinate, .. } => {
+                check(coordinate.is_none_or(|coordinate| coordinate.is_legal()), "coordinate")
+            }
             Self::DcHeartbeat(load) => dc_load(load),
             Self::Dispatch { spec, slot, slots, .. } => {
                 check(slot < slots && usize::from(*slots) <= JobSpec::MAX_TARGETS, "slot of slots")?;
@@ -62,6 +65,7 @@ impl Message {
             Self::Reconcile { jobs } => check(jobs.len() <= MAX_JOBS, "jobs"),
             Self::ReconcileReply { jobs } => check(jobs.len() <= MAX_JOBS, "jobs"),
             Self::Forget { jobs } | Self::ForgetAtWorker { jobs } => check(jobs.len() <= MAX_JOBS, "jobs"),
+            Self::GateView(view) => gate_view(view),
             Self::GateOwnerChanged { .. } | Self::DcOwnerChanged { .. } | Self::OwnerChanged { .. } => Ok(()),
 
             Self::RegisterWorker { executors, held: list, .. } => {
@@ -123,7 +127,14 @@ fn held(list: &[HeldShard]) -> Checked {
 
 fn dc_load(load: &DcLoad) -> Checked {
     check(load.dc != DcId::NONE, "datacenter")?;
-    check(load.capacity.free_cores <= load.capacity.total_cores, "free cores")
+    check(load.capacity.free_cores <= load.capacity.total_cores, "free cores")?;
+    check(load.known_workers == 0 || load.capacity.workers <= load.known_workers, "workers")
+}
+
+fn gate_view(view: &GateView) -> Checked {
+    check(view.reaches.len() <= GateView::MAX_DCS, "datacenters")?;
+    check(view.reaches.iter().all(|(dc, _)| *dc != DcId::NONE), "datacenter")?;
+    check(view.reaches.is_sorted_by(|a, b| a.0 < b.0), "order of datacenters")
 }
 
 fn load(load: &Load) -> Checked {

@@ -130,7 +130,7 @@ impl Worker {
             boot,
             over: Over::default(),
             store: Store::default(),
-            links: Links::default(),
+            links: Links::new(seed),
             timers: Wheel::default(),
             used_cores: 0,
             heartbeat: Heartbeat::default(),
@@ -249,7 +249,9 @@ impl Worker {
         }
         match message {
             Message::Ping { token } => self.links.receive_ping(peer, token, out),
-            Message::Pong { token } => self.links.receive_pong(now, peer, token, out),
+            Message::Pong { token, coordinate } => {
+                self.links.receive_pong(now, peer, token, coordinate, out);
+            }
             Message::RegisterWorkerReply { boot, accepted } => {
                 self.registered(now, peer, boot, accepted, out)
             }

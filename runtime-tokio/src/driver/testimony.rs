@@ -48,12 +48,23 @@ impl Testimony {
             Observation::StoreFailed | Observation::StateDiverged(_) => {
                 tracing::error!(target: "tidegate::node", node, "{observation:?}");
             }
-            Observation::Isolated | Observation::LeaseEnded(_) | Observation::TargetReplaced { .. } => {
+            Observation::Isolated
+            | Observation::LeaseEnded(_)
+            | Observation::TargetReplaced { .. }
+            | Observation::PartitionSuspected { .. }
+            | Observation::EvictionHeld { .. }
+            | Observation::WorkerDeadForJob { .. } => {
                 tracing::warn!(target: "tidegate::node", node, "{observation:?}");
             }
             Observation::Active
             | Observation::Draining
             | Observation::Member { .. }
+            | Observation::DcReach { .. }
+            | Observation::DcHealth { .. }
+            | Observation::DcLeader { .. }
+            | Observation::PartitionHealed
+            | Observation::WorkerSuspected { .. }
+            | Observation::WorkerBackForJob { .. }
             | Observation::BecameLeader(_)
             | Observation::LostLeadership(_)
             | Observation::JobAccepted(_)

@@ -3,6 +3,7 @@
 mod api;
 mod exits;
 mod failures;
+mod namespaces;
 mod recording;
 mod start;
 mod support;

@@ -4,6 +4,7 @@ mod blame;
 mod check;
 mod coverage;
 mod diff;
+mod golden;
 mod junit;
 mod lifeguard;
 mod mutants;
@@ -12,6 +13,7 @@ mod replay;
 mod report;
 mod run;
 mod search;
+mod shard;
 mod shrink;
 mod subject;
 mod swarm;
@@ -21,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::shard::Shard;
 use crate::scenario::BadFile;
 
 /// Tidegate in a seeded, simulated world.
@@ -52,12 +55,16 @@ enum Command {
     Shrink(shrink::Args),
     /// Runs each seed in two processes and compares them step by step.
     Verify(verify::Args),
+    /// Compares the digests of some runs with those that are kept; with --write, keeps them.
+    Golden(golden::Args),
     /// Runs random clusters, workloads and faults.
     Swarm(swarm::Args),
     /// Runs that go on, with other faults, from where something new was seen.
     Search(search::Args),
     /// Says what is wrong in scenario files; with --vacuous, that each case can fail.
     Check(check::Args),
+    /// Writes the JSON Schema of scenario files, for editors.
+    Schema,
     /// Says of each catalogue id how it is covered.
     Coverage(coverage::Args),
     /// Repeats the Lifeguard paper's evaluation on the membership machine, and tries it in other ways.
@@ -79,9 +86,14 @@ pub fn main() -> ExitCode {
         Command::Blame(args) => blame::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Golden(args) => golden::run(&args),
         Command::Swarm(args) => swarm::run(&args),
         Command::Search(args) => search::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Schema => {
+            print!("{}", crate::scenario::schema());
+            Ok(true)
+        }
         Command::Coverage(args) => coverage::run(&args),
         Command::Lifeguard(args) => lifeguard::run(&args),
         Command::Mutants(args) => mutants::run(&args),
@@ -129,29 +141,4 @@ type Outcome = Result<bool, Trouble>;
 fn use_threads(jobs: Option<usize>) -> Result<(), Trouble> {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(jobs.unwrap_or(0));
     threads.build_global().map_err(|why| Trouble(why.to_string()))
-}
-
-/// Part `i` of `n`, from 0: `--shard 0/4`.
-#[derive(Clone, Copy, Debug)]
-struct Shard {
-    index: u64,
-    count: u64,
-}
-
-impl std::str::FromStr for Shard {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
-        match parts {
-            Some((index, count)) if index < count => Ok(Self { index, count }),
-            _ => Err("write i/n with i from 0 to n - 1, as in 0/4".into()),
-        }
-    }
-}
-
-impl Shard {
-    /// Whether the n-th of all falls to this part.
-    const fn has(self, n: u64) -> bool {
-        n % self.count == self.index
-    }
 }

@@ -2,14 +2,15 @@
 //!
 //! Each `mutants/NAME.patch` puts one defect into the core. It is applied to a scratch copy of the sources, built, and the
 //! swarm of that build runs until an oracle fires. A run that is kept in `scenarios/regressions/NAME.toml` must fail in
-//! that build as well, with the nodes' own random streams and with others.
+//! that build as well, with the nodes' own random streams and with others. With `--shrink` the build also makes what it
+//! found small.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Outcome, Shard, Trouble};
@@ -44,6 +45,9 @@ pub(super) struct Args {
     /// Keep each mutant's program here, under its name.
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,
+    /// Shrink what was found, into files of this folder.
+    #[arg(long, value_name = "FOLDER")]
+    shrink: Option<PathBuf>,
     /// One JSON object a mutant.
     #[arg(long)]
     json: bool,
@@ -57,6 +61,47 @@ struct Line {
     /// The run that is kept for it: with how many of the random streams it fails, and of how many.
     #[serde(skip_serializing_if = "Option::is_none")]
     regression: Option<[usize; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shrunk: Option<Small>,
+}
+
+/// What is left of the run that found a mutant.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Small {
+    faults: usize,
+    nodes: usize,
+    jobs: usize,
+    /// Steps of nodes up to the violation.
+    events: u64,
+    /// How long it took to shrink it.
+    #[serde(default)]
+    wall_ms: u64,
+}
+
+impl Small {
+    /// The median of each number.
+    fn median(all: &[Self]) -> Option<Self> {
+        let middle = |number: fn(&Self) -> u64| {
+            let mut numbers: Vec<u64> = all.iter().map(number).collect();
+            numbers.sort_unstable();
+            numbers.get(numbers.len() / 2).copied()
+        };
+        Some(Self {
+            faults: middle(|small| small.faults as u64)? as usize,
+            nodes: middle(|small| small.nodes as u64)? as usize,
+            jobs: middle(|small| small.jobs as u64)? as usize,
+            events: middle(|small| small.events)?,
+            wall_ms: middle(|small| small.wall_ms)?,
+        })
+    }
+}
+
+impl std::fmt::Display for Small {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { faults, nodes, jobs, events, wall_ms } = self;
+        let seconds = *wall_ms as f64 / 1e3;
+        write!(f, "{faults} faults, {nodes} nodes, {jobs} jobs, {events} events, in {seconds:.1} s")
+    }
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
@@ -65,9 +110,10 @@ pub(super) fn run(args: &Args) -> Outcome {
     if !args.json {
         println!("{:<36} {:>5}  oracle", "mutant", "seeds");
     }
-    let mut all = true;
+    let (mut all, mut small) = (true, Vec::new());
     for name in names {
         let line = scratch.judge(args, &name)?;
+        small.extend(line.shrunk);
         let kept_fails = line.regression.is_none_or(|[failed, of]| failed == of);
         all &= line.found_by.is_some() && kept_fails;
         if args.json {
@@ -78,6 +124,12 @@ pub(super) fn run(args: &Args) -> Outcome {
         let oracle = line.found_by.as_deref().unwrap_or("NOT FOUND");
         let kept = line.regression.map(|[failed, of]| format!("; its kept run fails {failed} times of {of}"));
         println!("{:<36} {seeds:>5}  {oracle}{}", line.mutant, kept.unwrap_or_default());
+        if let Some(shrunk) = line.shrunk {
+            println!("{:<36} {:>5}  shrunk: {shrunk}", "", "");
+        }
+    }
+    if let (Some(median), false) = (Small::median(&small), args.json) {
+        println!("median of {} shrunk: {median}", small.len());
     }
     Ok(all)
 }
@@ -139,8 +191,14 @@ impl Scratch {
         let found = first_failure(&program, args, &mut self.sound.borrow_mut())?;
         let kept = self.root.join("scenarios").join(REGRESSIONS).join(format!("{name}.toml"));
         let regression = if kept.is_file() { Some(replay(&program, &kept)?) } else { None };
+        let shrunk = match (&args.shrink, &found) {
+            (Some(folder), Some((_, seeds))) => {
+                Some(shrink(&program, args.seed + seeds - 1, &folder.join(format!("{name}.toml")))?)
+            }
+            _ => None,
+        };
         let (found_by, seeds_to_find) = found.unzip();
-        Ok(Line { mutant: name.to_string(), found_by, seeds_to_find, regression })
+        Ok(Line { mutant: name.to_string(), found_by, seeds_to_find, regression, shrunk })
     }
 
     fn apply(&self, patch: &Path, back: bool) -> Result<(), Trouble> {
@@ -227,6 +285,19 @@ fn failures(program: &Path, first: u64, count: u64) -> Result<Vec<(u64, String)>
     }
     all.sort();
     Ok(all)
+}
+
+/// What a build makes of a seed with which it fails.
+fn shrink(program: &Path, seed: u64, out: &Path) -> Result<Small, Trouble> {
+    let mut command = Command::new(program);
+    command.args(["shrink", &seed.to_string(), "--json", "--out"]).arg(out);
+    let done = command.stdin(Stdio::null()).output()?;
+    let bad = |why: serde_json::Error| {
+        Trouble(format!("shrinking seed {seed}: {why}\n{}", String::from_utf8_lossy(&done.stderr)))
+    };
+    let line: Value = serde_json::from_slice(&done.stdout).map_err(bad)?;
+    let small = Small::deserialize(&line["after"]).map_err(bad)?;
+    Ok(Small { wall_ms: line["wall_ms"].as_u64().unwrap_or_default(), ..small })
 }
 
 /// With how many of the random streams a kept run fails, and of how many.

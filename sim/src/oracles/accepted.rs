@@ -20,6 +20,7 @@ use crate::world::{Fact, Interest, Scene, Spectator};
 /// See the module.
 #[derive(Default)]
 pub(super) struct Accepted {
+    tested: u64,
     accepted: BTreeSet<JobId>,
     read: BTreeSet<JobId>,
     /// When the first gate decided the result, in simulated ns.
@@ -54,6 +55,7 @@ impl Accepted {
                 self.accepted.insert(submitted.job);
                 let Some(key) = key else { return Ok(()) };
                 let key = (tenant(scene, &spec.name), key.clone());
+                self.tested += u64::from(self.keys.contains_key(&key));
                 let known = *self.keys.entry(key.clone()).or_insert(submitted.job);
                 let forgotten = self.dropped.contains_key(&known) && !self.all_have_tombstones(scene);
                 if known == submitted.job || forgotten {
@@ -84,6 +86,10 @@ impl Accepted {
 impl Spectator for Accepted {
     fn name(&self) -> &'static str {
         "accepted jobs are never lost"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {

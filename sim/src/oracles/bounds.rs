@@ -2,8 +2,8 @@
 //!
 //! - The cores of the executions on a worker are never more than it offers (`INV-POOL-2`).
 //! - The log on a voter's disk is at most 4 MiB, and one entry more (DESIGN 6).
-//! - The statistics windows that a gate keeps of a job are at most `window_ring` for each of its workflows, its volatile
-//!   events at most `event_ring`, followed or not.
+//! - At every look, what a node holds in memory is within the bounds of its limits: live jobs, tombstones, windows and
+//!   volatile events of a job, callers, proposals, leases, timers.
 //! - An outbox on a worker's disk has at most as many results as its limit, and one for each core that can still end.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use tidegate_core::bytes::Bytes;
 use tidegate_core::census::Census;
 use tidegate_core::id::{Role, RunId};
+use tidegate_core::ledger::MAX_UNDECIDED;
 use tidegate_core::store::{Write, table};
 
 use crate::world::{Fact, HostIx, Interest, Scene, Spectator};
@@ -48,6 +49,7 @@ impl Rows {
 /// See the module.
 #[derive(Default)]
 pub(super) struct Bounds {
+    tested: u64,
     cores: BTreeMap<RunId, u16>,
     busy: BTreeMap<HostIx, BTreeMap<RunId, u16>>,
     rows: BTreeMap<HostIx, Rows>,
@@ -66,6 +68,7 @@ impl Bounds {
         busy.insert(run, self.cores.get(&run).copied().unwrap_or(0));
         let (used, offered) =
             (busy.values().map(|&cores| u32::from(cores)).sum::<u32>(), cores_of(scene, host));
+        self.tested += u64::from(used == offered);
         if used <= offered {
             return Ok(());
         }
@@ -74,22 +77,6 @@ impl Bounds {
             scene.name(host),
             busy.len()
         ))
-    }
-
-    fn looked(scene: &Scene, host: HostIx, holds: &Census) -> Result<(), String> {
-        let limits = scene.plan.cluster.limits();
-        let jobs = scene.plan.clients.iter().flat_map(|client| &client.jobs);
-        let workflows = jobs.map(|job| job.workflows.len()).max().unwrap_or(0);
-        let windows = usize::from(limits.window_ring).max(1) * workflows;
-        let volatile = usize::from(limits.event_ring).max(1);
-        for (what, held, bound) in
-            [("statistics windows", holds.windows, windows), ("volatile events", holds.volatile, volatile)]
-        {
-            if held > bound {
-                return Err(format!("{} has {held} {what} of a job; at most {bound}", scene.name(host)));
-            }
-        }
-        Ok(())
     }
 
     fn stored(&mut self, scene: &Scene, host: HostIx, writes: &[Write]) -> Result<(), String> {
@@ -112,9 +99,49 @@ impl Bounds {
     }
 }
 
+/// What a node may hold of what, by its limits and the plan.
+fn held_bounds(scene: &Scene, host: HostIx, holds: &Census) -> [(&'static str, usize, usize); 8] {
+    let limits = scene.plan.cluster.limits();
+    let jobs = limits.jobs as usize;
+    let workflows = scene.plan.clients.iter().flat_map(|client| &client.jobs).map(|job| job.workflows.len());
+    let windows = usize::from(limits.window_ring) * workflows.max().unwrap_or(0);
+    let streams = usize::from(limits.streams_per_job) * holds.jobs;
+    let callers = limits.calls as usize + streams;
+    let of_tier = |ix: &usize| {
+        let (one, other) = (&scene.hosts[*ix], &scene.hosts[host]);
+        (one.role, one.dc) == (other.role, other.dc)
+    };
+    // A worker's timers belong to its runs, which its cores bound; each has at most a handful.
+    let timers = match scene.hosts[host].role {
+        Some(Role::Worker) => 16 + 4 * cores_of(scene, host) as usize + 4 * usize::from(limits.worker_outbox),
+        _ => holds.jobs + callers,
+    };
+    [
+        ("live jobs", holds.live_jobs, jobs),
+        ("tombstones", holds.tombstones, limits.tombstones as usize),
+        ("windows of a job", holds.windows, windows),
+        ("volatile events of a job", holds.volatile, usize::from(limits.event_ring)),
+        ("callers", holds.callers, callers),
+        ("proposals", holds.proposals, MAX_UNDECIDED),
+        ("leases", holds.leases, (0..scene.nodes).filter(of_tier).count()),
+        ("timers", holds.timers, timers),
+    ]
+}
+
+fn looked(scene: &Scene, host: HostIx, holds: &Census) -> Result<(), String> {
+    match held_bounds(scene, host, holds).into_iter().find(|(_, has, bound)| has > bound) {
+        Some((what, has, bound)) => Err(format!("{} holds {has} {what}; at most {bound}", scene.name(host))),
+        None => Ok(()),
+    }
+}
+
 impl Spectator for Bounds {
     fn name(&self) -> &'static str {
         "bounds hold"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {
@@ -132,8 +159,8 @@ impl Spectator for Bounds {
                 self.busy.entry(*host).or_default().remove(run);
                 Ok(())
             }
-            Fact::Looked { host, holds } => Self::looked(scene, *host, holds),
             Fact::Durable { host, writes } => self.stored(scene, *host, writes),
+            Fact::Looked { host, holds } => looked(scene, *host, holds),
             Fact::Fault { kind: "disk_wipe" | "disk_restore", host, .. } => {
                 self.rows.remove(host);
                 Ok(())

@@ -15,6 +15,7 @@ use crate::world::{Fact, Interest, Scene, Spectator};
 /// See the module.
 #[derive(Default)]
 pub(super) struct Cancels {
+    tested: u64,
     recorded: BTreeSet<JobId>,
     ended: BTreeMap<JobId, JobStatus>,
 }
@@ -37,6 +38,10 @@ impl Spectator for Cancels {
         "a cancelled job never completes"
     }
 
+    fn tested(&self) -> u64 {
+        self.tested
+    }
+
     fn interest(&self) -> Interest {
         Interest::CALLS.and(Interest::RESULTS)
     }
@@ -53,6 +58,7 @@ impl Spectator for Cancels {
             }
             _ => return Ok(()),
         };
+        self.tested += u64::from(self.recorded.contains(&job) && self.ended.contains_key(&job));
         self.check(scene, job)
     }
 }

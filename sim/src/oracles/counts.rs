@@ -38,6 +38,7 @@ struct Ran {
 /// See the module.
 #[derive(Default)]
 pub(super) struct Counts {
+    tested: u64,
     runs: BTreeMap<RunId, Ran>,
     judged: BTreeMap<JobId, JobResult>,
 }
@@ -145,6 +146,10 @@ impl Spectator for Counts {
         "counts are conserved"
     }
 
+    fn tested(&self) -> u64 {
+        self.tested
+    }
+
     fn interest(&self) -> Interest {
         Interest::RUNS.and(Interest::RESULTS).and(Interest::OBSERVATIONS).and(Interest::ARRIVALS)
     }
@@ -192,6 +197,7 @@ impl Spectator for Counts {
                             ran.reported.iter().rfind(known).map_or(0, |(_, requests, ..)| *requests);
                     }
                     ran.given_up = true;
+                    self.tested += 1;
                 }
             }
             Fact::ResultRead { result, .. } => {

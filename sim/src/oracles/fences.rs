@@ -1,165 +1,98 @@
-//! What a fence says, on the wire: one owner speaks under each, and nobody obeys an older one.
+//! Fences only rise: who has accepted a word under a fence accepts none under a lower one.
 //!
-//! - Messages of an owner that carry a `GateEpoch` or `DcEpoch` come from one node for each value.
-//! - A worker that has taken a run from an owner takes none, and starts none, from an owner with a lower fence, as long
-//!   as it knows the job.
-//!
-//! Observations say which fence a node believes to have; only messages show which one it uses.
+//! A fence that its receiver forgets protects nothing: the owner of yesterday would be obeyed after the owner of today.
+//! A manager remembers the fence of a job in its log, across restarts and owners; a worker remembers it as long as its
+//! process lives and it has the job.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use tidegate_core::fault::FaultCode;
-use tidegate_core::id::{DcEpoch, DcId, GateEpoch, JobId, RunId};
-use tidegate_core::observe::{Observation, RunKey};
+use tidegate_core::id::{DcEpoch, DcId, GateEpoch, JobId};
+use tidegate_core::observe::Observation;
 use tidegate_core::wire::Message;
 
-use crate::world::{Fact, HostIx, Interest, Scene, Spectator, Time};
+use crate::world::{Fact, HostIx, Interest, Scene, Spectator};
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Fences {
-    gates: BTreeMap<(JobId, GateEpoch), HostIx>,
-    managers: BTreeMap<(JobId, DcId, DcEpoch), HostIx>,
-    /// The fence under which a worker last took something of a job, in this process.
-    taken: BTreeMap<(HostIx, JobId), DcEpoch>,
-    /// What a worker is being asked at this moment.
-    asked: Option<(Time, HostIx, RunId, DcEpoch)>,
-    /// A worker was asked under an older fence than it obeys: it must refuse in this very step.
-    stale: Option<(Time, HostIx, JobId)>,
-    /// Hosts that may be late with it.
-    slow: BTreeSet<HostIx>,
+    /// Words under a higher fence than the one before.
+    tested: u64,
+    /// The highest fence of a job under which a manager has said yes.
+    gates: BTreeMap<(HostIx, JobId), GateEpoch>,
+    /// The same of a worker.
+    managers: BTreeMap<(HostIx, JobId), DcEpoch>,
+    /// The highest fence under which a gate has taken a datacenter's owner.
+    owners: BTreeMap<(HostIx, JobId, DcId), DcEpoch>,
+}
+
+/// Takes a word under a fence; tells whether the fence has risen.
+fn rises<K: Ord, F: Ord + Copy + std::fmt::Display>(
+    scene: &Scene,
+    table: &mut BTreeMap<K, F>,
+    key: K,
+    (who, job, fence): (HostIx, JobId, F),
+) -> Result<bool, String> {
+    let known = table.entry(key).or_insert(fence);
+    if *known <= fence {
+        return Ok(std::mem::replace(known, fence) < fence);
+    }
+    let (who, job) = (scene.name(who), scene.job_name(job));
+    Err(format!("{who} accepts a word about {job} under fence {fence}, after one under {known}"))
 }
 
 impl Fences {
-    fn arrived(&mut self, scene: &Scene, from: HostIx, to: HostIx, message: &Message) -> Result<(), String> {
-        match message {
-            Message::Dispatch { job, gate_epoch, .. }
-            | Message::StopInDc { job, gate_epoch, .. }
-            | Message::GateOwnerChanged { job, gate_epoch, .. } => {
-                let known = *self.gates.entry((*job, *gate_epoch)).or_insert(from);
-                Self::one(scene, known, from, *job, gate_epoch.0)
+    fn left(&mut self, scene: &Scene, from: HostIx, message: &Message) -> Result<bool, String> {
+        match *message {
+            Message::DispatchReply { job, gate_epoch, reply: Ok(_) }
+            | Message::GateOwnerChangedReply { job, gate_epoch, reply: Ok(_) }
+            | Message::StopInDcReply { job, gate_epoch, recorded: Ok(_) } => {
+                rises(scene, &mut self.gates, (from, job), (from, job, gate_epoch))
             }
-            Message::DcProgress { job, dc_epoch, .. }
-            | Message::WorkflowResult { job, dc_epoch, .. }
-            | Message::DcFinal { job, dc_epoch, .. }
-            | Message::DcOwnerChanged { job, dc_epoch, .. } => self.manager(scene, from, *job, *dc_epoch),
-            Message::StopShard { run, dc_epoch, .. } => {
-                self.asks(scene, to, run.shard.job, *dc_epoch);
-                Ok(())
+            Message::ReserveShardReply { run, dc_epoch, reserved: Ok(()) } => {
+                let job = run.shard.job;
+                rises(scene, &mut self.managers, (from, job), (from, job, dc_epoch))
             }
-            Message::OwnerChanged { job, dc_epoch, .. } => {
-                self.asks(scene, to, *job, *dc_epoch);
-                if let Some(taken) = self.taken.get_mut(&(to, *job)) {
-                    *taken = (*dc_epoch).max(*taken);
-                }
-                Ok(())
+            Message::OwnerChangedReply { job, dc_epoch, held: Ok(_) } => {
+                rises(scene, &mut self.managers, (from, job), (from, job, dc_epoch))
             }
-            Message::ReserveShard(reserve) => {
-                self.asks(scene, to, reserve.run.shard.job, reserve.dc_epoch);
-                self.asked = Some((scene.now, to, reserve.run, reserve.dc_epoch));
-                self.manager(scene, from, reserve.run.shard.job, reserve.dc_epoch)
-            }
-            Message::StartShard { run, dc_epoch, .. } => {
-                self.asks(scene, to, run.shard.job, *dc_epoch);
-                self.asked = Some((scene.now, to, *run, *dc_epoch));
-                self.manager(scene, from, run.shard.job, *dc_epoch)
-            }
-            _ => Ok(()),
+            _ => Ok(false),
         }
-    }
-
-    fn asks(&mut self, scene: &Scene, to: HostIx, job: JobId, epoch: DcEpoch) {
-        let prompt = !self.slow.contains(&to) && scene.plan.driver.is_empty();
-        if prompt && self.taken.get(&(to, job)).is_some_and(|taken| epoch < *taken) {
-            self.stale = Some((scene.now, to, job));
-        }
-    }
-
-    /// Time goes on: what was asked under an old fence should have been refused.
-    fn refused(&self, scene: &Scene) -> Result<(), String> {
-        match self.stale {
-            Some((at, worker, job)) if at < scene.now => Err(format!(
-                "{} does not refuse an owner of {} whose fence is old",
-                scene.name(worker),
-                scene.job_name(job)
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    fn manager(&mut self, scene: &Scene, from: HostIx, job: JobId, epoch: DcEpoch) -> Result<(), String> {
-        let known = *self.managers.entry((job, scene.hosts[from].dc, epoch)).or_insert(from);
-        Self::one(scene, known, from, job, epoch.0)
-    }
-
-    fn one(scene: &Scene, known: HostIx, from: HostIx, job: JobId, epoch: u64) -> Result<(), String> {
-        // A puppet speaks in another's name.
-        if known == from || scene.plan.has_puppets() {
-            return Ok(());
-        }
-        Err(format!(
-            "{} and {} both speak as the owner of {} with fence {epoch}",
-            scene.name(known),
-            scene.name(from),
-            scene.job_name(job)
-        ))
-    }
-
-    /// A worker takes, or starts, what it was asked in this step.
-    fn obeys(&mut self, scene: &Scene, host: HostIx, key: RunKey) -> Result<(), String> {
-        let Some((at, asked, run, epoch)) = self.asked else { return Ok(()) };
-        if at != scene.now || asked != host || RunKey::from(run) != key {
-            return Ok(());
-        }
-        let taken = self.taken.entry((host, key.job)).or_insert(epoch);
-        if epoch < *taken {
-            return Err(format!(
-                "{} obeys an owner of {} with fence {}, and has obeyed {} before",
-                scene.name(host),
-                scene.job_name(key.job),
-                epoch.0,
-                taken.0
-            ));
-        }
-        *taken = epoch;
-        Ok(())
     }
 }
 
 impl Spectator for Fences {
     fn name(&self) -> &'static str {
-        "one owner speaks under a fence"
+        "fences only rise"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {
-        Interest::ARRIVALS.and(Interest::OBSERVATIONS).and(Interest::PROCESSES).and(Interest::FAULTS)
+        Interest::DEPARTURES.and(Interest::PROCESSES).and(Interest::OBSERVATIONS)
     }
 
     fn see(&mut self, scene: &Scene, fact: &Fact<'_>) -> Result<(), String> {
-        self.refused(scene)?;
         match fact {
-            Fact::Fault { host, .. } => {
-                self.slow.insert(*host);
-                Ok(())
-            }
-            Fact::Arrived { from, to, message } => self.arrived(scene, *from, *to, message),
+            Fact::Left { from, message, .. } => self.tested += u64::from(self.left(scene, *from, message)?),
             Fact::Began { host, .. } => {
-                self.taken.retain(|(of, _), _| of != host);
-                Ok(())
+                self.managers.retain(|(who, _), _| who != host);
+                self.owners.retain(|(who, ..), _| who != host);
             }
             Fact::Observed { host, observation } => match **observation {
-                Observation::RunReserved(key) | Observation::RunStarted(key) => self.obeys(scene, *host, key),
-                Observation::Refused(FaultCode::StaleEpoch) | Observation::Ignored(_) => {
-                    self.stale = self.stale.filter(|(_, worker, _)| worker != host);
-                    Ok(())
-                }
                 Observation::JobDropped(job) => {
-                    self.taken.remove(&(*host, job));
-                    Ok(())
+                    self.managers.remove(&(*host, job));
+                    self.gates.remove(&(*host, job));
                 }
-                _ => Ok(()),
+                Observation::DcAccepted { job, dc, dc_epoch } => {
+                    let word = (*host, job, dc_epoch);
+                    self.tested += u64::from(rises(scene, &mut self.owners, (*host, job, dc), word)?);
+                }
+                _ => {}
             },
-            _ => Ok(()),
+            _ => {}
         }
+        Ok(())
     }
 }

@@ -15,16 +15,24 @@ mod cores;
 mod counts;
 mod drops;
 mod fences;
+mod leases;
+mod logs;
 mod losses;
+mod members;
 mod old_disks;
 mod owners;
+mod promises;
 mod receipts;
+mod refusals;
 mod replicas;
 mod reported;
 mod results;
 mod retention;
+mod speakers;
 mod starts;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 use crate::world::Spectator;
 
@@ -42,12 +50,18 @@ pub fn all() -> Vec<Box<dyn Spectator>> {
         Box::<bounds::Bounds>::default(),
         Box::<drops::Drops>::default(),
         Box::<reported::Reported>::default(),
-        Box::<fences::Fences>::default(),
+        Box::<speakers::Speakers>::default(),
         Box::<receipts::Receipts>::default(),
         Box::<losses::Losses>::default(),
         Box::<old_disks::OldDisks>::default(),
         Box::<retention::Retention>::default(),
         Box::<calm::Calm>::default(),
         Box::<replicas::Replicas>::default(),
+        Box::<promises::Promises>::default(),
+        Box::<logs::Logs>::default(),
+        Box::<fences::Fences>::default(),
+        Box::<leases::Leases>::default(),
+        Box::<members::Members>::default(),
+        Box::<refusals::Refusals>::default(),
     ]
 }

@@ -27,6 +27,7 @@ struct Open {
 /// See the module.
 #[derive(Default)]
 pub(super) struct Reported {
+    tested: u64,
     open: BTreeMap<HostIx, Open>,
 }
 
@@ -56,14 +57,24 @@ impl Spectator for Reported {
         "every failure is reported"
     }
 
+    fn tested(&self) -> u64 {
+        self.tested
+    }
+
     fn interest(&self) -> Interest {
         Interest::FAULTS.and(Interest::PROCESSES).and(Interest::OBSERVATIONS)
     }
 
     fn see(&mut self, scene: &Scene, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::Damaged { host } => self.open.entry(*host).or_default().damaged += 1,
-            Fact::WriteFailed { host } => self.open.entry(*host).or_default().failed_at = Some(scene.now),
+            Fact::Damaged { host } => {
+                self.tested += 1;
+                self.open.entry(*host).or_default().damaged += 1;
+            }
+            Fact::WriteFailed { host } => {
+                self.tested += 1;
+                self.open.entry(*host).or_default().failed_at = Some(scene.now);
+            }
             Fact::Observed { host, observation } => match observation {
                 Observation::Malformed(_) => {
                     let open = self.open.entry(*host).or_default();

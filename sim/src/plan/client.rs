@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::bytes::Bytes;
 use tidegate_core::id::{DcId, WorkflowIx};
@@ -10,7 +11,7 @@ use tidegate_core::jobs::{ExecutorKind, JobSpec, Load, OnWorkerLoss, Placement, 
 use super::{BadPlan, ClusterPlan, When};
 
 /// One client program with its jobs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientPlan {
     /// Its name: `c1`.
@@ -30,7 +31,7 @@ pub struct ClientPlan {
 }
 
 /// One job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobPlan {
     /// Its name in the plan: `j1`. Also the name in its specification.
@@ -76,7 +77,7 @@ pub struct JobPlan {
 }
 
 /// Where a job runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
     /// In the gate's best datacenter.
@@ -89,7 +90,7 @@ pub enum Place {
 }
 
 /// What the loss of a worker means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnLoss {
     /// Run what remains elsewhere.
@@ -102,7 +103,7 @@ pub enum OnLoss {
 }
 
 /// When a job is cancelled.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CancelPlan {
     /// When; not before the submission was answered.
@@ -110,7 +111,7 @@ pub struct CancelPlan {
 }
 
 /// Somebody else who follows a job from one gate on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FollowerPlan {
     /// From when on.
@@ -123,7 +124,7 @@ pub struct FollowerPlan {
 }
 
 /// One call about a job: to this gate, once, whatever comes of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AskPlan {
     /// When; what needs the job's id, not before the submission was answered.
@@ -141,7 +142,7 @@ pub struct AskPlan {
 }
 
 /// What a client asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
     /// How does the job stand?
@@ -165,7 +166,7 @@ impl AskPlan {
 }
 
 /// Who runs a workflow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Executor {
     /// Waits.
@@ -188,7 +189,7 @@ impl From<Executor> for ExecutorKind {
 }
 
 /// One workflow.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WorkflowPlan {
     /// Its name in the job.
@@ -219,7 +220,7 @@ pub struct WorkflowPlan {
 }
 
 /// What a simulated executor does. Its numbers are exact: what was done can be compared with what is reported.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Behaviour {
     /// It begins up to this much after the instant asked for.
@@ -241,7 +242,7 @@ pub struct Behaviour {
 }
 
 /// How an execution ends when nobody stops it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// As asked.

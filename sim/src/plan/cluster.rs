@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::config::{Limits, Timing};
 use tidegate_core::id::{DcId, Role};
@@ -13,7 +14,7 @@ use super::BadPlan;
 pub const MAX_NODES: usize = 100_000;
 
 /// The nodes. Gates are named `g1`, `g2`, ...; managers `dc/m1`, ...; workers `dc/w1`, ...
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClusterPlan {
     /// How many gates.
@@ -56,7 +57,7 @@ const fn is_zero(ppm: &u32) -> bool {
 }
 
 /// One datacenter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatacenterPlan {
     /// Its name, which is also the region of its nodes.
@@ -69,7 +70,7 @@ pub struct DatacenterPlan {
 }
 
 /// One worker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerPlan {
     /// Cores that it offers.
@@ -80,7 +81,7 @@ pub struct WorkerPlan {
 }
 
 /// How fast a disk is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiskPlan {
     /// A write is durable after this much.

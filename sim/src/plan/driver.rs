@@ -1,10 +1,11 @@
 //! Fault points in the drivers of nodes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a driver may do to its node without breaking the contract of a step, and hardly ever does. A point is on for a
 /// whole run, until everything is healed, or not at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Point {
     /// The node hears that a write is durable up to 50 ms after it is.

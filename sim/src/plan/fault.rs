@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::wire::Kind;
 
 use super::{BadPlan, ClusterPlan, Seen, Selector, When};
 
 /// One fault.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FaultPlan {
     /// When.
@@ -24,7 +25,7 @@ pub struct FaultPlan {
 }
 
 /// What can go wrong. Kinds without a way to undo them (a jump, a reset) just happen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
     /// The machine loses power: what was not synced may be lost. Undone: it starts again.
@@ -97,7 +98,7 @@ pub enum FaultKind {
 }
 
 /// Which way a cut goes, as the target sees it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// Both ways.
@@ -110,7 +111,7 @@ pub enum Direction {
 }
 
 /// Touches messages from the target to `to`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MessageRule {
     /// Only to these; to everyone where absent.
@@ -130,7 +131,7 @@ pub struct MessageRule {
 }
 
 /// What happens to a message that a rule touches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageAction {
     /// It never arrives.
@@ -144,7 +145,7 @@ pub enum MessageAction {
 }
 
 /// What a puppet says: a message that was really sent in this run, altered or not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SayPlan {
     /// On whose connection it arrives: for the target, this node has said it.
@@ -169,7 +170,7 @@ pub struct SayPlan {
 }
 
 /// What a puppet alters in a message. A message without the part in question is not said at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Alter {
     /// Its fence (gate or datacenter epoch).
@@ -198,6 +199,36 @@ impl MessageRule {
 }
 
 impl FaultKind {
+    /// Every name that [`FaultKind::name`] gives.
+    pub const NAMES: &[&str] = &[
+        "crash",
+        "drain",
+        "restart",
+        "freeze",
+        "slow",
+        "cut",
+        "one_way_cut",
+        "heal",
+        "reset",
+        "loss",
+        "delay",
+        "wall_jump",
+        "wall_drift",
+        "mono_rate",
+        "disk_fail",
+        "disk_stall",
+        "disk_slow",
+        "disk_wipe",
+        "disk_save",
+        "disk_restore",
+        "garbage",
+        "message_drop",
+        "message_hold",
+        "message_repeat",
+        "message_corrupt",
+        "say",
+    ];
+
     /// The name under which a fired fault is counted.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -22,6 +22,7 @@ pub use fault::{Alter, Direction, FaultKind, FaultPlan, MessageAction, MessageRu
 pub use network::{DatagramPlan, LinkPlan, NetworkPlan, PairPlan};
 pub use select::{BadSelector, Scalar, Seen, Selector, When};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Everything a world needs.
@@ -50,7 +51,7 @@ pub struct Plan {
 }
 
 /// How long a world runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunPlan {
     /// After this much simulated time every fault is healed: cuts end, dead nodes start, clocks and disks work again.

@@ -1,11 +1,12 @@
 //! The links of a plan.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::BadPlan;
 
 /// How nodes reach each other. Latency is decided by the regions of the two ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NetworkPlan {
     /// Between nodes of one region.
@@ -26,7 +27,7 @@ pub struct NetworkPlan {
 }
 
 /// One link, one way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinkPlan {
     /// Least latency.
@@ -55,7 +56,7 @@ fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
 }
 
 /// The link between two regions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PairPlan {
     /// The regions, in any order.
@@ -65,7 +66,7 @@ pub struct PairPlan {
 }
 
 /// What happens to datagrams on every link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DatagramPlan {
     /// So many of 1,000 arrive twice.

@@ -1,16 +1,18 @@
 //! When something happens and to whom: instants, observations, and names of nodes by place or by role.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{BadPlan, ClusterPlan};
 use crate::known;
 
 /// When something happens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum When {
     /// This many milliseconds after the start of the world.
@@ -20,7 +22,7 @@ pub enum When {
 }
 
 /// The n-th observation that fits, and a delay.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Seen {
     /// The observation's name as in `tidegate_core::Observation`: `DcAccepted`.
@@ -56,7 +58,7 @@ const fn is_zero(n: &u64) -> bool {
 }
 
 /// A value that a field is compared with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Scalar {
     /// A yes or no.
@@ -227,6 +229,20 @@ impl Serialize for Selector {
 impl<'de> Deserialize<'de> for Selector {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Selector {
+    fn schema_name() -> Cow<'static, str> {
+        "Selector".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "minLength": 1,
+            "description": "Nodes: g1, dc-a/m1, dc-a/w2, *, gates, managers@DC, workers@DC, dc@DC, leader, leader@DC, \
+                follower:N, follower:N@DC, owner:JOB, owner:JOB@DC, worker:JOB@DC, client:NAME or observer."
+        })
     }
 }
 

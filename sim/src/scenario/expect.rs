@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::sight::{self, Sight};
@@ -14,7 +15,7 @@ use crate::plan::{Plan, Scalar, Selector};
 use crate::world::{Fact, Interest, Scene, Spectator};
 
 /// One expectation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
     /// The name of what is seen: see `docs/scenarios.md`.
@@ -49,7 +50,7 @@ pub struct Expect {
 }
 
 /// What is seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pattern {
     /// See [`Expect::see`].
@@ -63,7 +64,7 @@ pub struct Pattern {
 }
 
 /// What a field must be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, deny_unknown_fields, expecting = "write a value, or { at_least = n, at_most = n }")]
 pub enum Wanted {
     /// Exactly this.
@@ -92,7 +93,7 @@ impl Wanted {
 }
 
 /// How often something must be seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, deny_unknown_fields, expecting = "write how often, or { at_least = n, at_most = n }")]
 pub enum Times {
     /// Exactly so often.

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use toml::Spanned;
 
 use super::expect::{Expect, Judge};
@@ -16,9 +18,10 @@ use super::{BadFile, Case, Repro};
 use crate::plan::{ClientPlan, ClusterPlan, FaultPlan, NetworkPlan, Plan, Point, RunPlan};
 use crate::world::Spectator;
 
-/// A file of cases.
-#[derive(Debug, Deserialize)]
+/// A scenario file of `tidegate-sim`.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "Tidegate scenario file")]
 struct File {
     /// Parts for the cases that have none of their own.
     #[serde(default)]
@@ -28,30 +31,50 @@ struct File {
 }
 
 /// Parts of a plan.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Parts {
+    /// The nodes.
     cluster: Option<ClusterPlan>,
+    /// The links between them.
     network: Option<NetworkPlan>,
+    /// Who submits what.
     client: Option<Vec<ClientPlan>>,
+    /// What goes wrong.
     fault: Option<Vec<FaultPlan>>,
+    /// The points of the drivers, and how often each acts, in permille.
     driver: Option<BTreeMap<Point, u16>>,
+    /// How long it runs.
     run: Option<RunPlan>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawCase {
+    /// Its name; begins with the first catalogue id that it covers.
+    #[schemars(with = "String")]
     id: Spanned<String>,
+    /// The catalogue ids that it shows.
+    #[schemars(length(min = 1))]
     covers: Vec<String>,
+    /// What it shows, in a sentence.
     why: String,
+    /// The nodes; those of `[base]` where absent.
     cluster: Option<ClusterPlan>,
+    /// The links; those of `[base]` where absent.
     network: Option<NetworkPlan>,
+    /// Who submits what; as in `[base]` where absent.
     client: Option<Vec<ClientPlan>>,
+    /// What goes wrong; as in `[base]` where absent.
     fault: Option<Vec<FaultPlan>>,
+    /// The points of the drivers, and how often each acts, in permille; as in `[base]` where absent.
     driver: Option<BTreeMap<Point, u16>>,
+    /// How long it runs; as in `[base]` where absent.
     run: Option<RunPlan>,
+    /// What must be seen.
+    #[schemars(length(min = 1))]
     expect: Vec<Expect>,
+    /// Comparisons with earlier cases of the file.
     #[serde(default)]
     same: Vec<Same>,
 }
@@ -78,6 +101,9 @@ pub struct Scenario {
 impl Case for Scenario {
     fn id(&self) -> &str {
         &self.id
+    }
+    fn covers(&self) -> &[String] {
+        &self.covers
     }
     fn file(&self) -> &Path {
         &self.file
@@ -124,6 +150,39 @@ impl Scenario {
     pub fn reached(&self) -> Box<dyn Spectator> {
         let points: Vec<_> = self.expects.iter().filter(|expect| expect.reached).cloned().collect();
         Box::new(Judge::new(points.into()))
+    }
+}
+
+/// The JSON Schema of scenario files, for editors. It knows shapes; what a name must stand for, only [`parse`] knows.
+pub fn schema() -> String {
+    let mut schema = schemars::schema_for!(File).to_value();
+    without_null(&mut schema);
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// TOML has no null: what may be absent is absent.
+fn without_null(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            if let Some(Value::Array(types)) = object.get_mut("type") {
+                types.retain(|kind| kind != "null");
+                if let [one] = types.as_slice() {
+                    let one = one.clone();
+                    object.insert("type".into(), one);
+                }
+            }
+            if let Some(Value::Array(choices)) = object.get_mut("anyOf") {
+                choices.retain(|choice| choice != &json!({ "type": "null" }));
+            }
+            if object.get("default").is_some_and(Value::is_null) {
+                object.remove("default");
+            }
+            object.values_mut().for_each(without_null);
+        }
+        Value::Array(values) => values.iter_mut().for_each(without_null),
+        _ => {}
     }
 }
 

@@ -16,7 +16,7 @@ mod sight;
 mod tests;
 
 pub use expect::{Expect, Judge, Pattern, Times, Wanted};
-pub use file::{Scenario, parse};
+pub use file::{Scenario, parse, schema};
 pub use repro::Repro;
 
 use std::path::{Path, PathBuf};
@@ -31,6 +31,10 @@ pub const REGRESSIONS: &str = "regressions";
 pub trait Case: Sync {
     /// Its name: unique in its file.
     fn id(&self) -> &str;
+    /// The catalogue ids that it covers.
+    fn covers(&self) -> &[String] {
+        &[]
+    }
     /// Where it was read.
     fn file(&self) -> &Path;
     /// The plan for a seed.

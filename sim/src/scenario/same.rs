@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tidegate_core::Node;
 
@@ -15,7 +16,7 @@ use crate::plan::{Plan, Selector};
 use crate::world::{Fact, Interest, Scene, Spectator, World};
 
 /// A comparison.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Same {
     /// The id of the other case, of the same file.

@@ -4,6 +4,7 @@
 //! change that leaves no sound plan is no candidate.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use toml::{Table, Value};
 
@@ -66,6 +67,17 @@ impl Document {
             }
             _ => return None,
         }
+        self.sound(root)
+    }
+
+    /// The plan with these elements of an array taken out.
+    pub fn without_range(&self, array: &[Step], range: Range<usize>) -> Option<Plan> {
+        let mut root = self.root.clone();
+        let Value::Array(values) = Self::get_mut(&mut root, array)? else { return None };
+        if range.end > values.len() {
+            return None;
+        }
+        drop(values.drain(range));
         self.sound(root)
     }
 

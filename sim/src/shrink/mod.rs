@@ -25,7 +25,7 @@ use crate::scenario::Repro;
 use crate::schedule::{FiredFaults, Notes, schedule};
 use crate::world::Verdict;
 
-use passes::Candidate;
+use passes::{Candidate, Pass};
 
 /// Other random streams of the nodes with which a shrunk plan should fail as well.
 pub const STREAMS: std::ops::RangeInclusive<u32> = 1..=4;
@@ -202,9 +202,21 @@ impl Shrinker<'_> {
         Err(NoneFails)
     }
 
-    /// Every pass, each until it has nothing left to offer.
+    /// The structure until nothing of it can go, then the details: a run of a small cluster costs less.
     fn round(&mut self) {
-        for (_, pass) in passes::PASSES {
+        for _ in 0..ROUNDS_MAX {
+            let begin = self.plan.clone();
+            self.offer_all(passes::STRUCTURE);
+            if self.plan == begin || !(self.judge.goes_on)() {
+                break;
+            }
+        }
+        self.offer_all(passes::DETAILS);
+    }
+
+    /// Every one of these passes, each until it has nothing left to offer.
+    fn offer_all(&mut self, passes: &[(&str, Pass)]) {
+        for (_, pass) in passes {
             let mut refused = BTreeSet::new();
             while (self.judge.goes_on)() {
                 let mut candidates = pass(&self.plan);

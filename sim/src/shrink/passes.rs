@@ -1,5 +1,7 @@
 //! The passes of the shrinker: each offers smaller plans, the boldest first.
 
+use std::ops::Range;
+
 use toml::Value;
 
 use super::document::{Document, Step};
@@ -10,8 +12,8 @@ pub(super) type Candidate = (String, Plan);
 /// Offers smaller plans.
 pub(super) type Pass = fn(&Plan) -> Vec<Candidate>;
 
-/// In this order: what a person reads first, and what costs most, goes first.
-pub(super) const PASSES: &[(&str, Pass)] = &[
+/// What a person reads first, and what costs most: these until none of them has anything left to offer, in this order.
+pub(super) const STRUCTURE: &[(&str, Pass)] = &[
     ("faults", faults),
     ("datacenters", |plan| elements(plan, "datacenter")),
     ("gates and managers", tiers),
@@ -20,34 +22,49 @@ pub(super) const PASSES: &[(&str, Pass)] = &[
     ("jobs", |plan| elements(plan, "job")),
     ("workflows", |plan| elements(plan, "workflow")),
     ("followers", |plan| elements(plan, "follower")),
-    ("defaults", defaults),
-    ("times", times),
-    ("numbers", numbers),
 ];
+
+/// And then these: many candidates, each of which saves a line.
+pub(super) const DETAILS: &[(&str, Pass)] = &[("defaults", defaults), ("times", times), ("numbers", numbers)];
 
 /// Without all, halves, quarters, ... and single ones (Zeller's ddmin, complements first).
 fn faults(plan: &Plan) -> Vec<Candidate> {
     let count = plan.faults.len();
+    let without = |range: Range<usize>| {
+        let mut smaller = plan.clone();
+        let name = format!("{range:?} of {count}");
+        smaller.faults.drain(range);
+        (name, smaller)
+    };
+    ranges(count).into_iter().map(without).collect()
+}
+
+/// Without all, halves, quarters, ... and single elements of each array of this name.
+fn elements(plan: &Plan, name: &str) -> Vec<Candidate> {
+    let document = Document::of(plan);
     let mut out = Vec::new();
-    let mut size = count;
-    while size > 0 {
-        for begin in (0..count).step_by(size) {
-            let mut smaller = plan.clone();
-            smaller.faults.drain(begin..(begin + size).min(count));
-            out.push((format!("{size} of {count} from {begin}"), smaller));
+    for path in document.places() {
+        let Some(Value::Array(values)) = document.get(&path) else { continue };
+        if !matches!(path.last(), Some(Step::Key(key)) if key == name) {
+            continue;
         }
-        size /= 2;
+        let ranges = ranges(values.len()).into_iter();
+        out.extend(ranges.filter_map(|range| {
+            Some((format!("{path:?} {range:?}"), document.without_range(&path, range)?))
+        }));
     }
     out
 }
 
-/// Without one element of the arrays of this name.
-fn elements(plan: &Plan, name: &str) -> Vec<Candidate> {
-    let document = Document::of(plan);
-    let is_element =
-        |path: &Vec<Step>| matches!(path.as_slice(), [.., Step::Key(key), Step::Place(_)] if key == name);
-    let places = document.places().into_iter().filter(is_element);
-    places.filter_map(|path| Some((format!("{path:?}"), document.without(&path)?))).collect()
+/// All of so many, halves, quarters, ... and single ones.
+fn ranges(count: usize) -> Vec<Range<usize>> {
+    let mut out = Vec::new();
+    let mut size = count;
+    while size > 0 {
+        out.extend((0..count).step_by(size).map(|begin| begin..(begin + size).min(count)));
+        size /= 2;
+    }
+    out
 }
 
 /// Fewer gates and managers: one, three, two less.
@@ -128,7 +145,7 @@ mod tests {
     fn every_pass_offers_sound_plans_that_differ() {
         for seed in 0..30 {
             let plan = draw(seed);
-            for (name, pass) in PASSES {
+            for (name, pass) in STRUCTURE.iter().chain(DETAILS) {
                 for (_, smaller) in pass(&plan) {
                     assert_ne!(smaller, plan, "seed {seed}, {name}");
                     smaller.check().unwrap_or_else(|why| panic!("seed {seed}, {name}: {why}"));

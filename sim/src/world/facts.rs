@@ -73,6 +73,22 @@ pub enum Fact<'a> {
         /// What.
         packet: &'a Packet,
     },
+    /// A message left its node, whatever becomes of it.
+    Left {
+        /// The sender.
+        from: HostIx,
+        /// The receiver.
+        to: HostIx,
+        /// What.
+        message: &'a Message,
+    },
+    /// A node gave rows to its disk: they are not durable yet.
+    Given {
+        /// Where.
+        host: HostIx,
+        /// The rows.
+        writes: &'a [Write],
+    },
     /// Rows became durable.
     Durable {
         /// Where.
@@ -236,7 +252,7 @@ interests! {
     PROCESSES = 0: Began | Ended;
     OBSERVATIONS = 1: Observed;
     SENDINGS = 2: Sent | Datagram;
-    WRITES = 3: Durable;
+    WRITES = 3: Given | Durable;
     RUNS = 4: RunAsked | RunBegan | RunOver;
     REPORTS = 5: RunReported;
     CALLS = 6: Called | Answered;
@@ -245,7 +261,8 @@ interests! {
     DROPS = 9: Dropped;
     FAULTS = 10: Fault | Damaged | WriteFailed | Healed;
     LOOKS = 11: Looked;
-    ARRIVALS = 12: Arrived;
+    DEPARTURES = 12: Left;
+    ARRIVALS = 13: Arrived;
 }
 
 impl Interest {
@@ -277,6 +294,11 @@ pub trait Spectator {
 
     /// Sees a fact. `Err` is a violation: what should have been, and what was.
     fn see(&mut self, scene: &Scene, fact: &Fact<'_>) -> Result<(), String>;
+
+    /// How often its rule was put to the test so far: it could have been broken then.
+    fn tested(&self) -> u64 {
+        0
+    }
 
     /// The run is over: everything that had to happen has happened, or never will.
     fn finish(&mut self, _scene: &Scene) -> Result<(), String> {

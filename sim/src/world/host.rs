@@ -84,8 +84,8 @@ pub(super) struct Host<M> {
     pub key: u64,
     /// Which region, as a place in the world's table.
     pub region: u32,
-    /// Of a node.
-    pub config: Option<NodeConfig>,
+    /// Of a node. Boxed: it is large and rarely read.
+    pub config: Option<Box<NodeConfig>>,
     pub clock: Clock,
     pub disk: Disk,
     /// How often each point of its driver was passed.
@@ -130,7 +130,7 @@ impl<M> Host<M> {
             actor: Actor::Nothing,
             key,
             region,
-            config,
+            config: config.map(Box::new),
             clock: Clock::with_rate(rate as i32 - mono_ppm as i32),
             disk: Disk::new(disk_id(fate, key, 0)),
             passed: [0; _],

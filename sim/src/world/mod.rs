@@ -27,6 +27,7 @@ pub use facts::{Fact, HostInfo, HostIx, Interest, ProcessEnd, Scene, Spectator};
 pub use fate::{About, Draw, Fate, key};
 pub use machine::Machine;
 pub use queue::Queue;
+pub use step::{NO_PANIC, panic_text};
 pub use trace::Trace;
 pub use words::{Name, fields, name_of};
 
@@ -48,6 +49,8 @@ use crate::plan::{BadPlan, Behaviour, LinkPlan, Plan};
 
 /// How often it is asked whether the run may end.
 const CHECK_EVERY: Time = 500_000_000;
+/// How often the bounds of nodes are looked at where the plan does not say.
+const LOOK_EVERY: Time = 5_000_000_000;
 const MS: Time = 1_000_000;
 
 /// What was planned for a moment.
@@ -88,6 +91,9 @@ enum Item {
     Stop,
 }
 
+// Entries are moved and sorted all the time: what is large and rare in them is boxed.
+const _: () = assert!(size_of::<Item>() <= 32);
+
 /// What an oracle found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -112,6 +118,8 @@ pub struct Verdict {
     pub fired: BTreeMap<&'static str, u64>,
     /// Messages and datagrams that went through the codec.
     pub wired: u64,
+    /// How often the rule of each spectator was put to the test.
+    pub tested: BTreeMap<&'static str, u64>,
     /// The first violation, if there was one: the run ended there.
     pub violation: Option<Violation>,
 }
@@ -137,7 +145,8 @@ pub struct World<M> {
     active: BTreeMap<u32, Active>,
     fired: BTreeMap<&'static str, u64>,
     dropped: Vec<(HostIx, JobId)>,
-    effects: Effects,
+    /// The buffer of the last step, lent to the next one; boxed, since it is lent by value.
+    effects: Option<Box<Effects>>,
     digest: Digest,
     steps: u64,
     wired: u64,
@@ -188,7 +197,7 @@ impl<M: Machine> World<M> {
             active: BTreeMap::new(),
             fired: BTreeMap::new(),
             dropped: Vec::new(),
-            effects: Effects::new(),
+            effects: None,
             digest: Digest::default(),
             steps: 0,
             wired: 0,
@@ -293,10 +302,11 @@ impl<M: Machine> World<M> {
     }
 
     fn look_later(&mut self) {
-        let every = self.scene.plan.run.look_every_ms;
-        if every > 0 {
-            self.queue.push(self.now + every * MS, Item::Look);
-        }
+        let every = match self.scene.plan.run.look_every_ms {
+            0 => LOOK_EVERY,
+            planned => planned * MS,
+        };
+        self.queue.push(self.now + every, Item::Look);
     }
 
     /// Runs to the end, or to the first violation.
@@ -313,6 +323,7 @@ impl<M: Machine> World<M> {
             simulated_ms: self.now / MS,
             fired: self.fired,
             wired: self.wired,
+            tested: self.spectators.iter().map(|(_, one)| (one.name(), one.tested())).collect(),
             violation: self.violation,
         }
     }

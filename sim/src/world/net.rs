@@ -38,9 +38,9 @@ pub(super) enum Frame {
     /// Bytes that are no message.
     Damaged(Malformed),
     /// From a client.
-    Up(Up),
+    Up(Box<Up>),
     /// To a client.
-    Down(Down),
+    Down(Box<Down>),
 }
 
 /// An ordered connection of two hosts, and its present session.
@@ -320,6 +320,7 @@ impl<M: Machine> World<M> {
         this.sent[kind] += 1;
         let (link, end) = (this.link as usize, this.end);
         let to = self.links[link].ends[usize::from(1 - end)] as usize;
+        self.tell(&Fact::Left { from, to, message: &message });
         if !self.links[link].up[usize::from(end)] {
             // It was told that the connection is over, unless that waits behind other events.
             if matches!(*message, Message::Dispatch { .. }) && self.hosts[from].inbox.is_empty() {
@@ -366,32 +367,44 @@ impl<M: Machine> World<M> {
             self.sent(from, to, link, end, &message);
         }
         let waits = self.queueing(link, end, &message);
+        let arrives = self.arrival(link, end, draw, waits);
         if self.interest.has(super::Interest::SENDINGS) {
-            let copy = message.clone();
-            let arrives = self.launch(link, end, Frame::Message(message), draw, waits);
-            self.tell(&Fact::Sent { from, to, message: &copy, arrives });
-        } else {
-            self.launch(link, end, Frame::Message(message), draw, waits);
+            self.tell(&Fact::Sent { from, to, message: &message, arrives });
         }
+        self.launch_at(link, end, Frame::Message(message), arrives);
     }
 
-    /// Puts a frame on its way; tells when it arrives.
+    /// When what is sent now arrives, behind everything that was sent before; `None` where it does not, or where
+    /// nobody knows when.
     #[inline]
-    fn launch(&mut self, link: usize, end: u8, frame: Frame, draw: Draw, extra: Time) -> Option<Time> {
+    fn arrival(&mut self, link: usize, end: u8, draw: Draw, extra: Time) -> Option<Time> {
         let from = usize::from(end);
         let this = &mut self.links[link];
-        if !this.up[from] {
-            return None;
-        }
-        if this.blocked[from] {
-            this.stalled[from].push(frame);
+        if !this.up[from] || this.blocked[from] {
             return None;
         }
         let at = (self.now + this.travel(draw) + extra).max(this.last_arrival[from]);
         this.last_arrival[from] = at;
-        let session = this.session;
-        self.queue.push(at, Item::Frame { link: link as u32, end: 1 - end, session, frame });
         Some(at)
+    }
+
+    /// Puts a frame on its way.
+    #[inline]
+    fn launch_at(&mut self, link: usize, end: u8, frame: Frame, arrives: Option<Time>) {
+        let this = &mut self.links[link];
+        if let Some(at) = arrives {
+            let session = this.session;
+            self.queue.push(at, Item::Frame { link: link as u32, end: 1 - end, session, frame });
+        } else if this.up[usize::from(end)] {
+            this.stalled[usize::from(end)].push(frame);
+        }
+    }
+
+    /// Puts a frame on its way, behind everything that was sent before; tells when it arrives.
+    fn launch(&mut self, link: usize, end: u8, frame: Frame, draw: Draw, extra: Time) -> Option<Time> {
+        let arrives = self.arrival(link, end, draw, extra);
+        self.launch_at(link, end, frame, arrives);
+        arrives
     }
 
     /// A frame arrives at an end, if its session is still the same.
@@ -432,19 +445,19 @@ impl<M: Machine> World<M> {
                 self.disconnected(link, end);
                 self.dial(link);
             }
-            Frame::Up(up) => self.gate_receive(to, from, up),
-            Frame::Down(down) => self.client_receive(to, down),
+            Frame::Up(up) => self.gate_receive(to, from, *up),
+            Frame::Down(down) => self.client_receive(to, *down),
         }
     }
 
     /// Sends from a client to a gate; false where there is no connection.
     pub(super) fn send_up(&mut self, client: HostIx, gate: HostIx, up: Up) -> bool {
-        self.send_api(client, gate, Peer::KIND_UP, Frame::Up(up))
+        self.send_api(client, gate, Peer::KIND_UP, Frame::Up(Box::new(up)))
     }
 
     /// Sends from a gate to a client.
     pub(super) fn send_down(&mut self, gate: HostIx, client: HostIx, down: Down) -> bool {
-        self.send_api(gate, client, Peer::KIND_DOWN, Frame::Down(down))
+        self.send_api(gate, client, Peer::KIND_DOWN, Frame::Down(Box::new(down)))
     }
 
     fn send_api(&mut self, from: HostIx, to: HostIx, kind: usize, frame: Frame) -> bool {
@@ -597,7 +610,12 @@ impl<M: Machine> World<M> {
 
     fn goes_through_the_wire(&self, draw: Draw) -> bool {
         let every = u64::from(self.scene.plan.network.wire_every);
-        every == 1 || (every > 1 && draw.0.is_multiple_of(every))
+        // A division for each message is dear, and the default is a power of two.
+        if every.is_power_of_two() {
+            draw.0 & (every - 1) == 0
+        } else {
+            every > 0 && draw.0.is_multiple_of(every)
+        }
     }
 
     fn datagram_through_the_wire(&mut self, draw: Draw, packet: Box<Packet>) -> Result<Box<Packet>, String> {

@@ -1,8 +1,10 @@
 //! The event queue: entries come out by (time, order of insertion).
 //!
-//! Near entries lie in buckets of a ring, one bit each tells whether a bucket has any; far ones in a heap until the ring
-//! reaches them. The bucket that is being emptied is kept sorted, so an entry costs one insertion and one sort of a
-//! handful of neighbours, whatever the number of nodes.
+//! Items lie in a slab from their insertion to their end; what is sorted and moved are their times and places. Near
+//! entries are chained in buckets of a ring, one bit each tells whether a bucket has any; far ones lie in a heap until
+//! the ring reaches them. A chain runs from the newest entry to the oldest, and everything far reaches a bucket before
+//! anything near is added to it: so a stable sort by time alone is the order. The bucket that is being emptied is kept
+//! sorted, and an entry costs one insertion and one sort of a handful of neighbours, whatever the number of nodes.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,54 +14,45 @@ const WIDTH_BITS: u32 = 17;
 /// Buckets in the ring: they cover about 0.54 s.
 const BUCKETS: usize = 4096;
 const WORDS: usize = BUCKETS / 64;
+/// The end of a chain.
+const NONE: u32 = u32::MAX;
 
-struct Entry<T> {
+/// A place of the slab.
+struct Slot<T> {
     at: u64,
-    order: u64,
-    item: T,
-}
-
-impl<T> PartialEq for Entry<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-impl<T> Eq for Entry<T> {}
-impl<T> PartialOrd for Entry<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl<T> Ord for Entry<T> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
-    }
-}
-impl<T> Entry<T> {
-    const fn key(&self) -> (u64, u64) {
-        (self.at, self.order)
-    }
+    /// The next one in its chain: of its bucket, or of the free places.
+    next: u32,
+    /// Empty where it is free.
+    item: Option<T>,
 }
 
 /// The queue. Times are nanoseconds of the world.
 pub struct Queue<T> {
-    /// The bucket that is being emptied, last entry first.
-    current: Vec<Entry<T>>,
+    slots: Vec<Slot<T>>,
+    /// The first free place.
+    free: u32,
+    /// Times and places of the bucket that is being emptied, last entry first.
+    current: Vec<(u64, u32)>,
     /// Which bucket `current` was, counted from time 0.
     bucket: u64,
-    ring: Vec<Vec<Entry<T>>>,
+    /// The newest entry of each bucket.
+    ring: Vec<u32>,
     filled: [u64; WORDS],
     near: usize,
-    far: BinaryHeap<Reverse<Entry<T>>>,
+    /// Time, order of insertion, place.
+    far: BinaryHeap<Reverse<(u64, u64, u32)>>,
+    /// Numbers what goes into `far`.
     order: u64,
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
         Self {
+            slots: Vec::new(),
+            free: NONE,
             current: Vec::new(),
             bucket: 0,
-            ring: (0..BUCKETS).map(|_| Vec::new()).collect(),
+            ring: vec![NONE; BUCKETS],
             filled: [0; WORDS],
             near: 0,
             far: BinaryHeap::new(),
@@ -70,33 +63,55 @@ impl<T> Default for Queue<T> {
 
 impl<T> Queue<T> {
     /// Adds an entry. One in the past comes out next, at its own time.
+    #[inline]
     pub fn push(&mut self, at: u64, item: T) {
-        self.order += 1;
-        let entry = Entry { at, order: self.order, item };
+        let place = self.keep(at, item);
         let bucket = at >> WIDTH_BITS;
         if bucket <= self.bucket {
-            let place = self.current.partition_point(|other| other.key() > entry.key());
-            self.current.insert(place, entry);
+            let before = self.current.partition_point(|&(other, _)| other > at);
+            self.current.insert(before, (at, place));
         } else if bucket - self.bucket < BUCKETS as u64 {
-            self.put_near(bucket, entry);
+            self.chain(bucket, place);
         } else {
-            self.far.push(Reverse(entry));
+            self.order += 1;
+            self.far.push(Reverse((at, self.order, place)));
         }
     }
 
-    fn put_near(&mut self, bucket: u64, entry: Entry<T>) {
+    /// Lays an item into a free place.
+    #[inline]
+    fn keep(&mut self, at: u64, item: T) -> u32 {
+        let place = self.free;
+        if let Some(slot) = self.slots.get_mut(place as usize) {
+            self.free = slot.next;
+            slot.at = at;
+            slot.item = Some(item);
+            return place;
+        }
+        let place = u32::try_from(self.slots.len()).ok().filter(|&place| place != NONE);
+        self.slots.push(Slot { at, next: NONE, item: Some(item) });
+        place.expect("4 G entries do not fit into memory")
+    }
+
+    /// Puts a place before its bucket's chain.
+    #[inline]
+    fn chain(&mut self, bucket: u64, place: u32) {
         let slot = bucket as usize % BUCKETS;
-        self.ring[slot].push(entry);
+        self.slots[place as usize].next = std::mem::replace(&mut self.ring[slot], place);
         self.filled[slot / 64] |= 1 << (slot % 64);
         self.near += 1;
     }
 
     /// Takes the first entry.
+    #[inline]
     pub fn pop(&mut self) -> Option<(u64, T)> {
         if self.current.is_empty() && !self.advance() {
             return None;
         }
-        self.current.pop().map(|entry| (entry.at, entry.item))
+        let (at, place) = self.current.pop()?;
+        let slot = &mut self.slots[place as usize];
+        slot.next = std::mem::replace(&mut self.free, place);
+        slot.item.take().map(|item| (at, item))
     }
 
     /// How many entries wait.
@@ -111,27 +126,30 @@ impl<T> Queue<T> {
 
     /// Goes to the next bucket that has entries.
     fn advance(&mut self) -> bool {
-        let far = self.far.peek().map(|Reverse(entry)| entry.at >> WIDTH_BITS);
+        let far = self.far.peek().map(|&Reverse((at, ..))| at >> WIDTH_BITS);
         let next = match (self.next_filled(), far) {
             (None, None) => return false,
             (Some(near), Some(far)) => near.min(far),
             (Some(bucket), None) | (None, Some(bucket)) => bucket,
         };
         self.bucket = next;
-        while let Some(Reverse(entry)) = self.far.peek() {
-            let bucket = entry.at >> WIDTH_BITS;
+        while let Some(&Reverse((at, _, place))) = self.far.peek() {
+            let bucket = at >> WIDTH_BITS;
             if bucket - next >= BUCKETS as u64 {
                 break;
             }
-            if let Some(Reverse(entry)) = self.far.pop() {
-                self.put_near(bucket, entry);
-            }
+            self.far.pop();
+            self.chain(bucket, place);
         }
         let slot = next as usize % BUCKETS;
         self.filled[slot / 64] &= !(1 << (slot % 64));
-        std::mem::swap(&mut self.current, &mut self.ring[slot]);
+        let mut place = std::mem::replace(&mut self.ring[slot], NONE);
+        while let Some(entry) = self.slots.get(place as usize) {
+            self.current.push((entry.at, place));
+            place = entry.next;
+        }
         self.near -= self.current.len();
-        self.current.sort_unstable_by_key(|entry| Reverse(entry.key()));
+        self.current.sort_by_key(|&(at, _)| Reverse(at));
         true
     }
 

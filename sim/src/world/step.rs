@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tidegate_core::api::Answer;
 use tidegate_core::config::Boot;
-use tidegate_core::effect::{Effect, Effects};
+use tidegate_core::effect::Effect;
 use tidegate_core::event::Event;
 use tidegate_core::id::{BootNo, CallId};
 use tidegate_core::observe::Observation;
@@ -20,6 +20,8 @@ use super::fate::About;
 use super::host::{Actor, disk_id};
 use super::{Item, Machine, World};
 
+/// The oracle that a panic breaks.
+pub const NO_PANIC: &str = "no panic";
 /// More steps of one node in one instant are no work: it asks to be woken again and again.
 const STEPS_AT_ONCE_MAX: u32 = 20_000;
 
@@ -127,22 +129,24 @@ impl<M: Machine> World<M> {
         if let Some(trace) = &mut self.trace {
             trace.event(&self.scene, host, &event);
         }
-        let mut effects = std::mem::take(&mut self.effects);
+        let mut effects = self.effects.take().unwrap_or_default();
         let run = AssertUnwindSafe(|| node.step_into(now, event, &mut effects));
         if let Err(panic) = catch_unwind(run) {
             let why = panic_text(panic.as_ref());
-            self.effects = Effects::new();
-            self.violate("no panic", format!("{} panicked: {why}", self.scene.name(host)));
+            self.violate(NO_PANIC, format!("{} panicked: {why}", self.scene.name(host)));
             return self.process_ends(host, ProcessEnd::Crash);
         }
         for effect in effects.drain(..) {
             effect.hash(&mut self.digest);
+            if let Some(trace) = &mut self.trace {
+                trace.effect(&self.scene, host, &effect);
+            }
             if !self.perform(host, effect) {
                 break;
             }
         }
         effects.clear();
-        self.effects = effects;
+        self.effects = Some(effects);
         if let Some(stream) = &mut self.step_digests {
             stream(self.digest.finish());
         }
@@ -261,6 +265,7 @@ impl<M: Machine> World<M> {
     // ---- disk ----
 
     fn store(&mut self, host: HostIx, token: StoreToken, writes: Vec<Write>) {
+        self.tell(&Fact::Given { host, writes: &writes });
         let plan = &self.scene.plan.cluster.disk;
         let this = &mut self.hosts[host];
         let number = this.disk.given();
@@ -303,7 +308,7 @@ impl<M: Machine> World<M> {
     /// A process begins from what is on its disk.
     pub(super) fn process_begins(&mut self, host: HostIx) {
         let this = &mut self.hosts[host];
-        let Some(config) = this.config.clone() else { return };
+        let Some(config) = this.config.as_deref().cloned() else { return };
         // The count of starts must be durable before anything else.
         if this.disk.full > 0 {
             return;
@@ -330,7 +335,7 @@ impl<M: Machine> World<M> {
             Ok(Err(reason)) => self.tell(&Fact::Ended { host, end: ProcessEnd::Refused(reason) }),
             Err(panic) => {
                 let why = panic_text(panic.as_ref());
-                self.violate("no panic", format!("{} panicked at its start: {why}", self.scene.name(host)));
+                self.violate(NO_PANIC, format!("{} panicked at its start: {why}", self.scene.name(host)));
             }
         }
     }
@@ -375,7 +380,8 @@ pub(super) const fn client_of(call: CallId) -> HostIx {
     (call.0 >> 32) as HostIx
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+/// The words of a panic.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => (*text).to_string(),
         (_, Some(text)) => text.clone(),

@@ -176,18 +176,26 @@ impl World {
         }
     }
 
-    /// One event; the disk does not answer.
+    /// One event; the disk does not answer, peers answer their pings at once.
     pub fn step(&mut self, event: Event) -> Vec<Effect> {
         let mut out = Effects::new();
         self.gate.step_into(self.now(), event, &mut out);
         let mut rest = vec![];
+        let mut pings = vec![];
         for effect in out {
             match effect {
                 Effect::Store { token, writes } => self.pending.push((token, writes)),
                 Effect::SendDatagram { .. } => {}
-                Effect::Send { ref message, .. } if matches!(**message, Message::Ping { .. }) => {}
+                Effect::Send { to, ref message } if matches!(**message, Message::Ping { .. }) => {
+                    let Message::Ping { token } = **message else { unreachable!() };
+                    pings.push((to, token));
+                }
                 other => rest.push(other),
             }
+        }
+        for (peer, token) in pings {
+            let message = Box::new(Message::Pong { token, coordinate: None });
+            rest.extend(self.step(Event::Received { peer, message }));
         }
         rest
     }
@@ -258,6 +266,7 @@ impl World {
             capacity: Capacity { total_cores: 100, free_cores, workers: 4 },
             queued_shards: 0,
             jobs: 0,
+            known_workers: 0,
         };
         self.hear(name, Message::DcHeartbeat(load))
     }

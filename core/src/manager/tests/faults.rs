@@ -301,12 +301,57 @@ fn without_any_gate_the_datacenter_ends_the_job_itself() {
     bench.reserve_all();
     bench.start_all();
     bench.event(Event::Disconnected { peer: GATE });
-    bench.pass(310_000);
+    for seq in 1..=31 {
+        bench.pass(10_000);
+        progress(&mut bench, W1, 0, seq, 0, 10_000 * seq as u32);
+    }
     assert_eq!(stops(&bench.sent()), []);
     bench.pass(10_000);
     assert_eq!(stops(&bench.sent())[0], (W1, run(0, 1), StopMode::Graceful));
     bench.result(W1, run(0, 1), Outcome::Cancelled, requests(0, 320_000));
     assert!(bench.saw(Observation::DcJobFinal { job: JOB, status: JobStatus::TimedOut }));
+}
+
+#[test]
+fn a_living_worker_that_is_silent_for_a_job_is_dead_for_it_and_its_run_is_replaced() {
+    let mut bench = running_http(OnWorkerLoss::Replace);
+    let mut seq = 0;
+    let mut talk = |bench: &mut Bench, ms: u64, both: bool| {
+        for _ in 0..ms / 1_000 {
+            bench.pass(1_000);
+            seq += 1;
+            progress(bench, W2, 1, seq, 0, 500 * seq as u32);
+            if both {
+                progress(bench, W1, 0, seq, 0, 500 * seq as u32);
+            }
+        }
+    };
+    let suspected = Observation::WorkerSuspected { job: JOB, worker: W1 };
+    let dead = Observation::WorkerDeadForJob { job: JOB, worker: W1 };
+    let back = Observation::WorkerBackForJob { job: JOB, worker: W1 };
+    talk(&mut bench, 5_000, true);
+    talk(&mut bench, 59_000, false);
+    assert!(!bench.saw(suspected));
+    talk(&mut bench, 1_000, false);
+    assert!(bench.saw(suspected) && !bench.saw(dead));
+    // It speaks in time: refuted, and the silence counts from here.
+    talk(&mut bench, 1_000, true);
+    assert!(bench.saw(back));
+    talk(&mut bench, 61_000, false);
+    assert!(!bench.saw(dead));
+    bench.sent();
+    talk(&mut bench, 2_000, false);
+    assert!(bench.saw(dead));
+    assert_eq!(stops(&bench.sent())[0], (W1, run(0, 1), StopMode::Kill));
+    // Nothing replaces the run before its worker has said that it is over.
+    talk(&mut bench, 20_000, false);
+    let lost = |bench: &Bench| {
+        let (workflow, attempt) = (crate::id::WorkflowIx(0), Attempt(1));
+        bench.saw(Observation::ShardLost { job: JOB, workflow, shard: 0, attempt })
+    };
+    assert!(!lost(&bench));
+    bench.result(W1, run(0, 1), Outcome::Killed, requests(7, 3_000));
+    assert!(lost(&bench));
 }
 
 #[test]

@@ -132,5 +132,6 @@ fn dc_load() -> crate::wire::DcLoad {
         capacity: crate::wire::Capacity::default(),
         queued_shards: 0,
         jobs: 0,
+        known_workers: 0,
     }
 }

@@ -370,7 +370,7 @@ fn show(effect: &Effect) -> Option<String> {
                 Observation::JobDropped(job) => {
                     format!("observe dropped {}", if *job == A { "A" } else { "B" })
                 }
-                Observation::Member { .. } => return None,
+                Observation::Member { .. } | Observation::PingMissed(_) => return None,
                 other => format!("observe {other:?}"),
             }
         }

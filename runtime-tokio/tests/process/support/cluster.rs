@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -99,6 +100,33 @@ impl Cluster {
     /// Starts a node.
     pub fn start(&mut self, node: &str) {
         let started = Node::start(role_of(node).as_str(), &self.config(node));
+        self.running.insert(node.to_owned(), started);
+    }
+
+    /// Gives each node an address of its own, in the files of all.
+    pub fn move_to(&self, address: impl Fn(&str) -> String) {
+        let listen = |node: &String| {
+            let text = fs::read_to_string(self.config(node)).unwrap();
+            let line = text.lines().find(|line| line.starts_with("listen = \"127.0.0.1:")).unwrap();
+            line.trim_start_matches("listen = ").to_owned()
+        };
+        let moved: Vec<_> = self
+            .nodes()
+            .into_iter()
+            .map(|node| (listen(&node), listen(&node).replace("127.0.0.1", &address(&node))))
+            .collect();
+        for node in self.nodes() {
+            let text = fs::read_to_string(self.config(&node)).unwrap();
+            let text = moved.iter().fold(text, |text, (from, to)| text.replace(from, to));
+            fs::write(self.config(&node), text).unwrap();
+        }
+    }
+
+    /// Starts a node by a command that runs the program with more arguments.
+    pub fn start_by(&mut self, node: &str, mut command: Command) {
+        command.args([role_of(node).as_str(), "--config", self.config(node).to_str().unwrap()]);
+        let started = Node::spawn(&mut command);
+        started.until("started");
         self.running.insert(node.to_owned(), started);
     }
 

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod http;
+mod namespaces;
 mod node;
 mod run;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use cluster::Cluster;
 pub use http::{Answer, Http};
+pub use namespaces::Namespaces;
 pub use node::Node;
 pub use run::{Ended, Run};
 
