@@ -21,6 +21,7 @@ const FAR: u64 = 4;
 /// See the module.
 #[derive(Default)]
 pub(super) struct Calm {
+    tested: u64,
     over: bool,
     dispatched: BTreeSet<JobId>,
     /// The first job, by whom and where it was sent: judged once it has its name.
@@ -52,6 +53,7 @@ impl Calm {
         let mut jobs = scene.plan.clients.iter().flat_map(|client| &client.jobs);
         let Some(plan) = jobs.find(|plan| plan.name == name) else { return Ok(()) };
         self.first = None;
+        self.tested += 1;
         if plan.place != Place::Any {
             return Ok(());
         }
@@ -85,6 +87,10 @@ impl Calm {
 impl Spectator for Calm {
     fn name(&self) -> &'static str {
         "nothing is lost in calm"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {

@@ -7,11 +7,17 @@ use crate::world::{Fact, Interest, Scene, Spectator};
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Cores;
+pub(super) struct Cores {
+    tested: u64,
+}
 
 impl Spectator for Cores {
     fn name(&self) -> &'static str {
         "cores come back"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {
@@ -20,6 +26,10 @@ impl Spectator for Cores {
 
     fn see(&mut self, scene: &Scene, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
+            Fact::Looked { holds, .. } if holds.jobs == 0 && holds.cores == 0 => {
+                self.tested += 1;
+                Ok(())
+            }
             Fact::Looked { host, holds } if holds.jobs == 0 && holds.cores > 0 => {
                 Err(format!("{} has no job, and keeps {} cores", scene.name(*host), holds.cores))
             }

@@ -25,6 +25,7 @@ const STOPPED: Time = 10 * S;
 /// See the module.
 #[derive(Default)]
 pub(super) struct Losses {
+    tested: u64,
     died: BTreeMap<RunId, Time>,
     /// The highest attempt that is done or given up.
     settled: BTreeMap<ShardKey, Attempt>,
@@ -142,6 +143,10 @@ impl Spectator for Losses {
         "what is lost is given up"
     }
 
+    fn tested(&self) -> u64 {
+        self.tested
+    }
+
     fn interest(&self) -> Interest {
         Interest::RUNS
             .and(Interest::OBSERVATIONS)
@@ -156,6 +161,7 @@ impl Spectator for Losses {
             Fact::RunOver { run, outcome, .. } => {
                 let settled = self.settled.get(&run.shard).is_some_and(|attempt| *attempt >= run.attempt);
                 if outcome.is_none() && !settled {
+                    self.tested += 1;
                     self.died.insert(*run, scene.now);
                 }
             }

@@ -13,6 +13,7 @@ use crate::world::{Fact, HostIx, Interest, Scene, Spectator};
 /// See the module.
 #[derive(Default)]
 pub(super) struct OldDisks {
+    tested: u64,
     /// The highest start that was active.
     active: BTreeMap<HostIx, u32>,
 }
@@ -20,6 +21,10 @@ pub(super) struct OldDisks {
 impl Spectator for OldDisks {
     fn name(&self) -> &'static str {
         "an old disk is refused"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {
@@ -35,6 +40,7 @@ impl Spectator for OldDisks {
                 if scene.hosts[*host].role != Some(Role::Worker) =>
             {
                 let boot = scene.boots[*host];
+                self.tested += u64::from(boot > 1);
                 let known = self.active.entry(*host).or_insert(boot);
                 if boot < *known {
                     return Err(format!(

@@ -33,6 +33,7 @@ fn row_key(run: RunId) -> Vec<u8> {
 /// See the module.
 #[derive(Default)]
 pub(super) struct Receipts {
+    tested: u64,
     /// Jobs of which a worker ever had a result on its disk.
     outboxes: BTreeSet<(HostIx, JobId)>,
     /// Results that a worker was given a receipt for, by the keys of their rows; jobs that it may forget.
@@ -71,6 +72,7 @@ impl Receipts {
                 Ok(())
             }
             Message::ShardResultAck { run, stored: Ok(()) } => {
+                self.tested += 1;
                 self.receipts.insert((to, row_key(*run)));
                 let ShardKey { job, dc, .. } = run.shard;
                 let settled = self.settled.get(&run.shard).is_some_and(|attempt| *attempt >= run.attempt);
@@ -159,6 +161,10 @@ impl Receipts {
 impl Spectator for Receipts {
     fn name(&self) -> &'static str {
         "a receipt is for what is kept"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {

@@ -16,6 +16,7 @@ const LATE: Time = 20_000_000_000;
 /// See the module.
 #[derive(Default)]
 pub(super) struct Retention {
+    tested: u64,
     decided: BTreeMap<JobId, Time>,
     held: BTreeMap<HostIx, BTreeSet<JobId>>,
     healed_at: Option<Time>,
@@ -24,6 +25,10 @@ pub(super) struct Retention {
 impl Spectator for Retention {
     fn name(&self) -> &'static str {
         "ended jobs are dropped"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {
@@ -60,6 +65,7 @@ impl Spectator for Retention {
         let kept = kept.as_nanos() / 4 * 5 + LATE;
         for (host, jobs) in self.held.iter().filter(|(host, _)| scene.is_healed(**host)) {
             for job in jobs {
+                self.tested += 1;
                 let since = self.decided.get(job).copied().unwrap_or(scene.now).max(healed_at);
                 if since + kept < scene.now {
                     let (name, s) = (scene.job_name(*job), (scene.now - since) / 1_000_000_000);

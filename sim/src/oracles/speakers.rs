@@ -18,6 +18,7 @@ use crate::world::{Fact, HostIx, Interest, Scene, Spectator, Time};
 /// See the module.
 #[derive(Default)]
 pub(super) struct Speakers {
+    tested: u64,
     gates: BTreeMap<(JobId, GateEpoch), HostIx>,
     managers: BTreeMap<(JobId, DcId, DcEpoch), HostIx>,
     /// The fence under which a worker last took something of a job, in this process.
@@ -88,6 +89,7 @@ impl Speakers {
     }
 
     fn manager(&mut self, scene: &Scene, from: HostIx, job: JobId, epoch: DcEpoch) -> Result<(), String> {
+        self.tested += 1;
         let known = *self.managers.entry((job, scene.hosts[from].dc, epoch)).or_insert(from);
         Self::one(scene, known, from, job, epoch.0)
     }
@@ -129,6 +131,10 @@ impl Speakers {
 impl Spectator for Speakers {
     fn name(&self) -> &'static str {
         "one owner speaks under a fence"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {
