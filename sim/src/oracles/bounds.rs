@@ -104,7 +104,7 @@ fn held_bounds(scene: &Scene, host: HostIx, holds: &Census) -> [(&'static str, u
     let limits = scene.plan.cluster.limits();
     let jobs = limits.jobs as usize;
     let workflows = scene.plan.clients.iter().flat_map(|client| &client.jobs).map(|job| job.workflows.len());
-    let windows = usize::from(limits.window_ring) * workflows.max().unwrap_or(0);
+    let windows = usize::from(limits.window_ring).max(1) * workflows.max().unwrap_or(0);
     let streams = usize::from(limits.streams_per_job) * holds.jobs;
     let callers = limits.calls as usize + streams;
     let of_tier = |ix: &usize| {
@@ -120,7 +120,7 @@ fn held_bounds(scene: &Scene, host: HostIx, holds: &Census) -> [(&'static str, u
         ("live jobs", holds.live_jobs, jobs),
         ("tombstones", holds.tombstones, limits.tombstones as usize),
         ("windows of a job", holds.windows, windows),
-        ("volatile events of a job", holds.volatile, usize::from(limits.event_ring)),
+        ("volatile events of a job", holds.volatile, usize::from(limits.event_ring).max(1)),
         ("callers", holds.callers, callers),
         ("proposals", holds.proposals, MAX_UNDECIDED),
         ("leases", holds.leases, (0..scene.nodes).filter(of_tier).count()),

@@ -1,5 +1,5 @@
-//! Membership converges: some time after everything is healed nobody holds a node for dead that runs, or for alive that
-//! does not. Where only a core was healed, its nodes are judged, and what they hold of each other and of the dead.
+//! Membership converges: some time after the healing nobody who is healed holds another healed node for dead that runs, or
+//! for alive that does not.
 //!
 //! A view that stays wrong sends work to nobody and leaves a live node without any, without a failure that somebody
 //! would notice.
@@ -59,12 +59,10 @@ impl Spectator for Members {
             return Ok(());
         }
         self.tested += 1;
-        let well = |host: &HostIx| scene.running[*host] && scene.is_healed(*host);
-        for (&host, view) in self.views.iter().filter(|(host, _)| well(host)) {
-            // Whoever runs outside of a core may be held for anything.
-            for (&member, &status) in
-                view.iter().filter(|(member, _)| well(member) || !scene.running[**member])
-            {
+        // Of who stays broken there is no right view.
+        let judges = |host: &HostIx| scene.is_healed(*host) && scene.running[*host];
+        for (&host, view) in self.views.iter().filter(|(host, _)| judges(host)) {
+            for (&member, &status) in view.iter().filter(|(member, _)| scene.is_healed(**member)) {
                 let is_alive = matches!(status, MemberStatus::Alive | MemberStatus::Suspect);
                 if scene.running[member] != is_alive {
                     return Err(format!(

@@ -8,13 +8,13 @@
 //! message is the same after the codec, and a gate asks only datacenters that it is connected to to run a job. Liveness is judged where a run ends: `world::check_end`.
 
 mod accepted;
+mod answers;
 mod bounds;
 mod calm;
 mod cancels;
 mod cores;
 mod counts;
 mod drops;
-mod fences;
 mod leases;
 mod logs;
 mod losses;
@@ -59,7 +59,7 @@ pub fn all() -> Vec<Box<dyn Spectator>> {
         Box::<replicas::Replicas>::default(),
         Box::<promises::Promises>::default(),
         Box::<logs::Logs>::default(),
-        Box::<fences::Fences>::default(),
+        Box::<answers::Answers>::default(),
         Box::<leases::Leases>::default(),
         Box::<members::Members>::default(),
         Box::<refusals::Refusals>::default(),

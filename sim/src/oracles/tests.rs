@@ -14,7 +14,7 @@ use tidegate_core::store::{Write, table};
 use tidegate_core::swim::MemberStatus;
 use tidegate_core::wire::{Message, ShardReport};
 
-use super::{bounds, fences, leases, logs, members, promises, refusals};
+use super::{answers, bounds, leases, logs, members, promises, refusals};
 use crate::plan::Plan;
 use crate::world::{Fact, HostIx, Scene, Spectator, World};
 
@@ -197,10 +197,10 @@ fn a_lower_fence_that_is_accepted_is_seen() {
     let scene = scene();
     let reply = |fence| Message::StopInDcReply { job: JOB, gate_epoch: GateEpoch(fence), recorded: Ok(()) };
     let (low, high) = (reply(1), reply(2));
-    let mut fences = fences::Fences::default();
-    assert_eq!(judge(&mut fences, &scene, &[left(M1, G1, &low), left(M1, G1, &high)]), Ok(()));
-    assert_eq!(fences.tested(), 1);
-    assert!(judge(&mut fences, &scene, &[left(M1, G1, &low)]).is_err());
+    let mut answers = answers::Answers::default();
+    assert_eq!(judge(&mut answers, &scene, &[left(M1, G1, &low), left(M1, G1, &high)]), Ok(()));
+    assert_eq!(answers.tested(), 1);
+    assert!(judge(&mut answers, &scene, &[left(M1, G1, &low)]).is_err());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::world::{Fact, HostIx, Interest, Scene, Spectator};
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Fences {
+pub(super) struct Answers {
     /// Words under a higher fence than the one before.
     tested: u64,
     /// The highest fence of a job under which a manager has said yes.
@@ -40,7 +40,7 @@ fn rises<K: Ord, F: Ord + Copy + std::fmt::Display>(
     Err(format!("{who} accepts a word about {job} under fence {fence}, after one under {known}"))
 }
 
-impl Fences {
+impl Answers {
     fn left(&mut self, scene: &Scene, from: HostIx, message: &Message) -> Result<bool, String> {
         match *message {
             Message::DispatchReply { job, gate_epoch, reply: Ok(_) }
@@ -60,7 +60,7 @@ impl Fences {
     }
 }
 
-impl Spectator for Fences {
+impl Spectator for Answers {
     fn name(&self) -> &'static str {
         "fences only rise"
     }
