@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use tidegate_core::id::JobId;
+use tidegate_core::id::{DcId, JobId};
 use tidegate_core::observe::Observation;
 use tidegate_core::swim::MemberStatus;
 
@@ -24,6 +24,8 @@ pub(super) struct Calm {
     tested: u64,
     over: bool,
     dispatched: BTreeSet<JobId>,
+    /// The first job, by whom and where it was sent: judged once it has its name.
+    first: Option<(HostIx, JobId, DcId)>,
 }
 
 /// Whether links are such that what takes long is not by chance.
@@ -45,14 +47,14 @@ impl Calm {
     }
 
     /// The first job of a run, when everything is idle, goes to a near datacenter.
-    fn placed(&mut self, scene: &Scene, gate: HostIx, job: JobId, dc: &str) -> Result<(), String> {
-        let first = self.dispatched.is_empty();
-        if !self.dispatched.insert(job) || !first || scene.now < BEGUN {
-            return Ok(());
-        }
-        let name = scene.job_name(job);
+    fn placed(&mut self, scene: &Scene) -> Result<(), String> {
+        let Some((gate, job, dc)) = self.first else { return Ok(()) };
+        let (name, dc) = (scene.job_name(job), dc.as_str());
         let mut jobs = scene.plan.clients.iter().flat_map(|client| &client.jobs);
-        if !jobs.any(|plan| plan.name == name && plan.place == Place::Any) {
+        let Some(plan) = jobs.find(|plan| plan.name == name) else { return Ok(()) };
+        self.first = None;
+        self.tested += 1;
+        if plan.place != Place::Any {
             return Ok(());
         }
         let region = &scene.hosts[gate].region;
@@ -107,8 +109,11 @@ impl Spectator for Calm {
                     self.tested += 1;
                     self.observed(scene, *host, observation)?;
                     if let Observation::Dispatched { job, dc } = **observation {
-                        return self.placed(scene, *host, job, dc.as_str());
+                        let first = self.dispatched.is_empty() && scene.now >= BEGUN;
+                        self.dispatched.insert(job);
+                        self.first = first.then_some((*host, job, dc));
                     }
+                    return self.placed(scene);
                 }
             }
             _ => {}

@@ -29,6 +29,10 @@ impl Spectator for Cores {
             self.tested += u64::from(holds.jobs == 0);
         }
         match fact {
+            Fact::Looked { holds, .. } if holds.jobs == 0 && holds.cores == 0 => {
+                self.tested += 1;
+                Ok(())
+            }
             Fact::Looked { host, holds } if holds.jobs == 0 && holds.cores > 0 => {
                 Err(format!("{} has no job, and keeps {} cores", scene.name(*host), holds.cores))
             }

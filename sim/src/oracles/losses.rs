@@ -161,6 +161,7 @@ impl Spectator for Losses {
             Fact::RunOver { run, outcome, .. } => {
                 let settled = self.settled.get(&run.shard).is_some_and(|attempt| *attempt >= run.attempt);
                 if outcome.is_none() && !settled {
+                    self.tested += 1;
                     self.died.insert(*run, scene.now);
                     self.tested += 1;
                 }

@@ -40,6 +40,7 @@ impl Spectator for OldDisks {
                 if scene.hosts[*host].role != Some(Role::Worker) =>
             {
                 let boot = scene.boots[*host];
+                self.tested += u64::from(boot > 1);
                 let known = self.active.entry(*host).or_insert(boot);
                 self.tested += u64::from(boot != *known);
                 if boot < *known {

@@ -72,6 +72,7 @@ impl Receipts {
                 Ok(())
             }
             Message::ShardResultAck { run, stored: Ok(()) } => {
+                self.tested += 1;
                 self.receipts.insert((to, row_key(*run)));
                 self.tested += 1;
                 let ShardKey { job, dc, .. } = run.shard;

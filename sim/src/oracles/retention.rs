@@ -66,6 +66,7 @@ impl Spectator for Retention {
         let kept = kept.as_nanos() / 4 * 5 + LATE;
         for (host, jobs) in self.held.iter().filter(|(host, _)| scene.is_healed(**host)) {
             for job in jobs {
+                self.tested += 1;
                 let since = self.decided.get(job).copied().unwrap_or(scene.now).max(healed_at);
                 if since + kept < scene.now {
                     let (name, s) = (scene.job_name(*job), (scene.now - since) / 1_000_000_000);

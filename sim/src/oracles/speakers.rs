@@ -89,6 +89,7 @@ impl Speakers {
     }
 
     fn manager(&mut self, scene: &Scene, from: HostIx, job: JobId, epoch: DcEpoch) -> Result<(), String> {
+        self.tested += 1;
         let known = *self.managers.entry((job, scene.hosts[from].dc, epoch)).or_insert(from);
         Self::one(scene, known, from, job, epoch.0)
     }

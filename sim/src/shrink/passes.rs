@@ -156,15 +156,19 @@ mod tests {
 
     #[test]
     fn what_named_a_node_that_is_gone_names_another() {
-        let seed = (0..500)
-            .find(|&seed| {
-                let plan = draw(seed);
-                plan.cluster.datacenters.len() > 1
-                    && plan.faults.iter().any(|fault| fault.target.to_string().contains("dc-b"))
-            })
-            .expect("one of 500 plans has such a fault");
-        let fewer = elements(&draw(seed), "datacenter");
-        assert!(fewer.iter().any(|(_, plan)| !plan.cluster.has_dc("dc-b") && plan.faults.len() == draw(seed).faults.len()));
+        let named = |plan: &Plan| {
+            plan.cluster.datacenters.len() > 1
+                && plan.faults.iter().any(|fault| fault.target.to_string().contains("dc-b"))
+        };
+        let plans: Vec<Plan> = (0..100).map(draw).filter(named).collect();
+        assert!(plans.len() > 5, "{} of 100 plans have such a fault", plans.len());
+        let renamed = |plan: &&Plan| {
+            let fewer = elements(plan, "datacenter");
+            fewer.iter().any(|(_, one)| !one.cluster.has_dc("dc-b") && one.faults.len() == plan.faults.len())
+        };
+        // Where two faults become one and the same it is left out.
+        let kept = plans.iter().filter(renamed).count();
+        assert!(kept * 2 > plans.len(), "{kept} of {} keep their faults", plans.len());
     }
 
     #[test]

@@ -124,7 +124,7 @@ pub(super) fn faults(
     let mut faults = Vec::new();
     for strain in &options.strains {
         for nth in 0..strain.count {
-            let n = strain.kind as u64 * PER_KIND + nth;
+            let n = strain.kind as u64 * PER_KIND + strain.first + nth;
             let aimed = Aimed { dice, n, cluster, jobs: &jobs };
             faults.push(fault(&aimed, strain, clients));
         }

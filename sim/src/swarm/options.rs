@@ -12,6 +12,8 @@ use crate::plan::Point;
 pub struct Strain {
     /// Its place in the table of kinds.
     pub(super) kind: usize,
+    /// The number of its first fault, among those of its kind.
+    pub(super) first: u64,
     /// How many of it.
     pub(super) count: u64,
     /// Each lasts at least this long, and up to twice as long.
@@ -119,16 +121,30 @@ impl Options {
         }
         let drawn = KINDS.iter().enumerate();
         let drawn = drawn.filter(|(n, (percent, _, _))| dice.percent("kind", *n as u64, *percent));
+        let trouble =
+            TROUBLES.iter().zip(0..).filter(|((percent, _), n)| dice.percent("trouble", *n, *percent));
+        let trouble = trouble.map(|((_, spark), n)| self::trouble(dice, spark, n));
         let points = POINTS.iter().zip(0..).filter(|(_, n)| dice.percent("point", *n, 8));
         Self {
             seed,
             calm: false,
             core: dice.percent("core", 0, 50),
             old_disk: dice.percent("old disk", 0, 8),
-            strains: drawn.map(|(n, _)| strain(dice, n)).collect(),
+            strains: drawn.map(|(n, _)| strain(dice, n)).chain(trouble).collect(),
             points: points.map(|((point, often), n)| (*point, dice.one_of("often", n, often))).collect(),
         }
     }
+}
+
+/// Long absences of those who have just taken something on, and how many of 100 runs have them: whoever comes back finds
+/// that others have taken over.
+const TROUBLES: &[(u16, &str)] = &[(12, "RunStarted"), (8, "DcJobAccepted"), (6, "JobAccepted")];
+
+fn trouble(dice: Dice, spark: &'static str, n: u64) -> Strain {
+    let name = dice.one_of("absent", n, &["freeze", "cut", "one_way_cut", "half_connected"]);
+    let kind = KINDS.iter().position(|(_, known, _)| *known == name).unwrap_or(0);
+    let least_ms = dice.one_of("absent for", n, &[10_000, 14_000, 20_000]);
+    Strain { kind, first: 16 * (n + 1), count: 2, least_ms, aim: Aim::Observer, spark: Some(spark) }
 }
 
 fn strain(dice: Dice, kind: usize) -> Strain {
@@ -152,6 +168,7 @@ fn strain(dice: Dice, kind: usize) -> Strain {
     };
     Strain {
         kind,
+        first: 0,
         count: dice.one_of("count", n, &[1, 1, 1, 1, 2, 2, 4]),
         least_ms: dice.one_of("least", n, &[100, 500, 2_000, 6_000, 14_000, 25_000]),
         aim,
@@ -166,7 +183,7 @@ impl fmt::Display for Options {
             return f.write_str("calm");
         }
         let strains = self.strains.iter().map(|strain| {
-            let Strain { kind, count, least_ms, aim, spark } = strain;
+            let Strain { kind, count, least_ms, aim, spark, .. } = strain;
             let after = spark.map_or(String::new(), |spark| format!(" after {spark}"));
             format!("{} x{count} for {least_ms} ms or more at {}{after}", KINDS[*kind].1, aim.as_str())
         });

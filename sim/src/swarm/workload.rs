@@ -200,8 +200,8 @@ fn workflow(dice: Dice, job: u64, ix: u64) -> WorkflowPlan {
             ending,
             attempts: dice.one_of("attempts", n, &[0, 1]),
             shards: Vec::new(),
-            stop_takes_ms: dice.one_of("stop takes", n, &[1, 20, 2_000]),
-            ignores_stop: dice.percent("ignores stop", n, 5),
+            stop_takes_ms: dice.one_of("stop takes", n, &[1, 20, 2_000, 6_000]),
+            ignores_stop: dice.percent("ignores stop", n, 8),
         },
     }
 }

@@ -268,7 +268,7 @@ interests! {
 impl Interest {
     /// Nothing.
     pub const NONE: Self = Self(0);
-    /// Messages and datagrams, as they are sent and as they arrive. Sendings cost a copy of each message.
+    /// Messages and datagrams, as they are sent and as they arrive.
     pub const MESSAGES: Self = Self::SENDINGS.and(Self::ARRIVALS);
 
     /// Both.
