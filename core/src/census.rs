@@ -21,4 +21,6 @@ pub struct Census {
     pub timers: usize,
     /// Nodes whose lease its log holds to be running.
     pub leases: usize,
+    /// Workers: cores that are kept for runs.
+    pub cores: usize,
 }

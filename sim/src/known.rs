@@ -29,6 +29,13 @@ pub fn observations() -> Known {
     Known { names: seen.names, fields: seen.fields }
 }
 
+/// The names of a type's variants, as they are written in JSON.
+pub fn variants<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
+    let mut seen = Seen::default();
+    let _ = T::deserialize(Look { seen: &mut seen, pick: 0 });
+    seen.names
+}
+
 /// Refuses a name that is not among these, and says which was likely meant.
 pub fn check(what: &str, name: &str, known: &[&str]) -> Result<(), String> {
     if known.contains(&name) {

@@ -5,8 +5,10 @@
 //! digest, the faults that fired and the violations that the oracles found come out.
 
 pub mod cli;
+pub mod coverage;
 pub mod explain;
 pub mod fingerprint;
+pub mod golden;
 mod known;
 pub mod lifeguard;
 pub mod oracles;
@@ -15,6 +17,8 @@ pub mod plan;
 pub mod runner;
 pub mod scenario;
 pub mod schedule;
+pub mod search;
 pub mod shrink;
 pub mod swarm;
+pub mod twice;
 pub mod world;

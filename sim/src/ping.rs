@@ -91,7 +91,7 @@ impl Machine for Ping {
 
 /// The plan of the workload with so many nodes.
 pub fn plan(nodes: u16) -> Plan {
-    let link = LinkPlan { latency_us: 1_000, jitter_us: 0, loss_permille: 0 };
+    let link = LinkPlan { latency_us: 1_000, ..LinkPlan::default() };
     Plan {
         seed: 1,
         run: RunPlan { faults_end_ms: 1_000_000_000, ..RunPlan::default() },
@@ -102,12 +102,14 @@ pub fn plan(nodes: u16) -> Plan {
             absent: Vec::new(),
             start_stagger_ms: 0,
             timer_late_us: 0,
+            mono_ppm: 0,
             timing_ms: Default::default(),
             limits: Default::default(),
             disk: DiskPlan::default(),
             datacenters: Vec::new(),
         },
         network: NetworkPlan { local: link, remote: link, redial_ms: 10, ..NetworkPlan::default() },
+        driver: Default::default(),
         clients: Vec::new(),
         faults: Vec::new(),
     }

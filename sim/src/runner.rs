@@ -3,23 +3,25 @@
 //! Worlds share nothing, so every thread runs its own. Outcomes are put together in the order of the seeds, whatever
 //! the threads did.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rayon::prelude::*;
 use tidegate_core::Node;
 
 use crate::oracles;
 use crate::plan::{BadPlan, Plan};
-use crate::world::{Spectator, Trace, Verdict, Violation, World};
+use crate::world::{Machine, NO_PANIC, Spectator, Trace, Verdict, Violation, World, panic_text};
 
 thread_local! {
     /// Where the last panic of this thread was: the world knows only its words.
     static PANIC_AT: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Keeps panics of nodes from being printed: they are violations, and are reported as such. Any other panic still ends
-/// the program, with its words.
+/// Keeps panics of nodes from being printed: they are violations, and are reported as such. One of the simulator in a
+/// run is a violation as well, and printed; any other ends the program.
 pub fn catch_panics_quietly() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -53,9 +55,39 @@ pub struct Extras {
 
 /// Runs a plan with all oracles.
 pub fn run(plan: Plan, extras: Extras) -> Result<Verdict, BadPlan> {
+    run_machines::<Node>(plan, extras)
+}
+
+/// The same, with other machines in the place of the nodes. A panic, wherever it is, is a violation.
+pub fn run_machines<M: Machine>(plan: Plan, extras: Extras) -> Result<Verdict, BadPlan> {
+    let run = catch_unwind(AssertUnwindSafe(|| run_world::<M>(plan, extras)));
+    let mut verdict = run.unwrap_or_else(|panic| Ok(panicked(panic.as_ref())))?;
+    if let Some(violation) = verdict.violation.as_mut().filter(|violation| violation.oracle == NO_PANIC)
+        && let Some(place) = PANIC_AT.with(RefCell::take)
+    {
+        violation.message.push_str(&format!(" (at {place})"));
+    }
+    Ok(verdict)
+}
+
+/// Of a run that the simulator itself did not survive nothing is known but that.
+fn panicked(panic: &(dyn Any + Send)) -> Verdict {
+    let message = format!("the simulator panicked: {}", panic_text(panic));
+    Verdict {
+        digest: 0,
+        steps: 0,
+        simulated_ms: 0,
+        fired: BTreeMap::new(),
+        wired: 0,
+        tested: BTreeMap::new(),
+        violation: Some(Violation { oracle: NO_PANIC.into(), at_ms: 0, message }),
+    }
+}
+
+fn run_world<M: Machine>(plan: Plan, extras: Extras) -> Result<Verdict, BadPlan> {
     let mut spectators: Vec<_> = extras.first.into_iter().chain(oracles::all()).collect();
     spectators.extend(extras.spectators);
-    let mut world = World::<Node>::new(plan, spectators)?;
+    let mut world = World::<M>::new(plan, spectators)?;
     world.perturb_streams(extras.streams);
     if let Some((ms, salt)) = extras.reroll {
         world.reroll_at(ms * 1_000_000, salt);
@@ -69,13 +101,7 @@ pub fn run(plan: Plan, extras: Extras) -> Result<Verdict, BadPlan> {
     if let Some(each_step) = extras.each_step {
         world.each_step(each_step);
     }
-    let mut verdict = world.run();
-    if let Some(violation) = verdict.violation.as_mut().filter(|violation| violation.oracle == "no panic")
-        && let Some(place) = PANIC_AT.with(RefCell::take)
-    {
-        violation.message.push_str(&format!(" (at {place})"));
-    }
-    Ok(verdict)
+    Ok(world.run())
 }
 
 /// One seed that failed.
@@ -132,8 +158,10 @@ where
     F: Fn(u64) -> (Plan, Vec<Box<dyn Spectator>>) + Sync,
 {
     let one = |&seed: &u64| {
-        let (plan, spectators) = make(seed);
-        let verdict = run(plan, Extras { spectators, ..Extras::default() })?;
+        let verdict = match catch_unwind(AssertUnwindSafe(|| make(seed))) {
+            Ok((plan, spectators)) => run(plan, Extras { spectators, ..Extras::default() })?,
+            Err(panic) => panicked(panic.as_ref()),
+        };
         seen(&verdict);
         Ok((seed, verdict))
     };

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tidegate_sim::runner::{self, Extras};
 use tidegate_sim::scenario::{self, Case as _};
+use tidegate_sim::world::NO_PANIC;
 use tidegate_sim::world::Verdict;
 use tidegate_sim::{oracles, plan::Plan};
 
@@ -51,7 +52,7 @@ fn documented() -> BTreeSet<String> {
 /// Every name under which this program reports a violation.
 fn reported() -> BTreeSet<String> {
     let mut names: BTreeSet<String> = oracles::all().iter().map(|oracle| oracle.name().to_string()).collect();
-    names.extend(["expectation", "comparison"].map(str::to_string));
+    names.extend(["expectation", "comparison", NO_PANIC].map(str::to_string));
     // What the world itself sees broken is named where it says so.
     let world = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/world");
     for entry in std::fs::read_dir(world).expect("the world has sources") {

@@ -224,6 +224,7 @@ impl Gate {
                 .filter(|timer| matches!(timer, Timer::Duty(_) | Timer::Push(_)))
                 .count(),
             leases: self.ledger.holders().count(),
+            cores: 0,
         }
     }
 

@@ -6,9 +6,11 @@
 use super::command::Command;
 use super::context::Context;
 use super::job::{DcJob, Duty, GateQuestion, JobLive, Outbox, ShardLive, Told, WorkflowLive};
+use crate::effect::Effect;
 use crate::fault::{Fault, FaultCode};
 use crate::id::{DcEpoch, NodeId};
 use crate::jobs::{JobStatus, WorkflowStatus};
+use crate::observe::Observation;
 use crate::suspicion::Status;
 use crate::time::Duration;
 use crate::wire::Message;
@@ -112,6 +114,9 @@ impl DcJob {
                 (None, None) => Err(already(self.outcome())),
                 (Some(_), _) => Ok(()),
             };
+            if let Err(fault) = &recorded {
+                cx.out.push(Effect::Observe(Observation::Refused(fault.code)));
+            }
             cx.send(gate, Message::StopInDcReply { job, gate_epoch, recorded });
         }
         let known = self.facts.gate_epoch;

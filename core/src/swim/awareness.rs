@@ -1,8 +1,9 @@
 //! What a node knows of its own condition. A node that may be the sick one must not bury the healthy ones.
 //!
-//! Four things that it can see of itself: answers that did not come although proxies were asked (Lifeguard's local
-//! health multiplier), timers that fired late, events that lay in the driver's queue, and silence: it heard nobody. The
-//! first two make rounds longer; the last three make it *wary*: it accuses nobody, and no suspicion runs out.
+//! Five things that it can see of itself: answers that did not come although proxies were asked (Lifeguard's local
+//! health multiplier), timers that fired late, events that lay in the driver's queue, silence: it heard nobody, and
+//! loneliness: most do not answer. The first two make rounds longer; the second to the fourth make it *wary*: it
+//! accuses nobody, and no suspicion runs out; the last means that its own word alone buries nobody.
 
 use crate::time::{Duration, Instant, Now};
 
@@ -15,6 +16,8 @@ const GAPS: u64 = 4;
 const QUIET_PERIODS: (u64, u64) = (2, 4);
 /// After a silence, a late timer or an old message, refutations may still lie in queues for so many periods.
 const GRACE_PERIODS: u64 = 2;
+/// Rounds without an answer, less those with one, from which on a node is lonely, and the most that are counted.
+const LONELY: (u32, u32) = (4, 12);
 /// Weight of the newest gap in the mean, one in this many.
 const WEIGHT: u64 = 16;
 
@@ -23,6 +26,7 @@ const WEIGHT: u64 = 16;
 pub struct Awareness {
     period: Duration,
     score: u32,
+    unanswered: u32,
     last_heard: Instant,
     mean_gap: Duration,
     wary_until: Instant,
@@ -35,6 +39,7 @@ impl Awareness {
         Self {
             period,
             score: 0,
+            unanswered: 0,
             last_heard: Instant::ZERO,
             mean_gap: period,
             wary_until: Instant::ZERO,
@@ -88,6 +93,17 @@ impl Awareness {
     /// A round was answered.
     pub fn better(&mut self) {
         self.score = self.score.saturating_sub(1);
+        self.unanswered = self.unanswered.saturating_sub(1);
+    }
+
+    /// A round was not answered, by whatever way.
+    pub fn unanswered(&mut self) {
+        self.unanswered = (self.unanswered + 1).min(LONELY.1);
+    }
+
+    /// Whether more rounds fail than succeed: this node may be the one that is cut off, although it hears somebody.
+    pub fn is_lonely(&self) -> bool {
+        self.unanswered >= LONELY.0
     }
 
     /// So many signs that the fault is here.

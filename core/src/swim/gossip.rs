@@ -7,7 +7,6 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use smallvec::SmallVec;
 
 use super::table::Ix;
 use crate::id::NodeId;
@@ -29,6 +28,8 @@ pub struct Gossip {
     about: BTreeMap<Ix, u32>,
     /// Rumours by how often they were sent.
     queues: Vec<VecDeque<u32>>,
+    /// How often a fact is sent, and in a group of how many members that is so.
+    sends_max: (usize, u32),
 }
 
 /// One fact under way.
@@ -38,7 +39,6 @@ pub struct Rumour {
     pub about: Ix,
     /// Who accused it, where that is what is said.
     pub by: NodeId,
-    sends: u32,
     /// Still wanted: a replaced or removed rumour lies in its queue until it comes up.
     wanted: bool,
 }
@@ -55,7 +55,7 @@ impl Gossip {
         if self.about.len() >= RUMOURS_MAX {
             self.make_room();
         }
-        let rumour = Rumour { about, by, sends: 0, wanted: true };
+        let rumour = Rumour { about, by, wanted: true };
         let place = self.free.pop().unwrap_or(self.slab.len() as u32);
         match self.slab.get_mut(place as usize) {
             Some(slot) => *slot = rumour,
@@ -75,36 +75,43 @@ impl Gossip {
         }
     }
 
+    /// How often a fact is sent, as [`sends_max`] has it; the logarithm is taken only when the group has changed.
+    pub fn sends_max(&mut self, lambda: f64, members: usize) -> u32 {
+        if self.sends_max.0 != members {
+            self.sends_max = (members, sends_max(lambda, members));
+        }
+        self.sends_max.1
+    }
+
     /// Takes up to `room` rumours for one packet and counts them as sent; one about `not`, whom the packet tells anyway,
     /// is only counted.
     pub fn take(&mut self, room: usize, not: Option<Ix>, sends_max: u32, mut put: impl FnMut(&Rumour)) {
-        let mut sent: SmallVec<[u32; 16]> = SmallVec::new();
+        let (mut sent, mut moved) = (0, 0);
         for number in 0..self.queues.len() {
-            for _ in 0..self.queues[number].len() {
-                if sent.len() >= room {
-                    break;
+            // Those that this packet has just moved here stand at the end, and have had their turn.
+            let own = self.queues[number].len() - core::mem::take(&mut moved);
+            for _ in 0..own {
+                if sent >= room {
+                    return;
                 }
                 let Some(place) = self.queues[number].pop_front() else { break };
-                let rumour = &self.slab[place as usize];
+                let rumour = &mut self.slab[place as usize];
                 if !rumour.wanted {
                     self.free.push(place);
-                } else {
-                    if Some(rumour.about) != not {
-                        put(rumour);
-                    }
-                    sent.push(place);
+                    continue;
                 }
-            }
-        }
-        for place in sent {
-            let rumour = &mut self.slab[place as usize];
-            rumour.sends += 1;
-            let (about, sends) = (rumour.about, rumour.sends);
-            if sends < sends_max {
-                self.queue(sends).push_back(place);
-            } else {
-                self.about.remove(&about);
-                self.free.push(place);
+                sent += 1;
+                if Some(rumour.about) != not {
+                    put(rumour);
+                }
+                if number as u32 + 1 < sends_max {
+                    self.queue(number as u32 + 1).push_back(place);
+                    moved += 1;
+                } else {
+                    let about = rumour.about;
+                    self.about.remove(&about);
+                    self.free.push(place);
+                }
             }
         }
     }
@@ -115,15 +122,15 @@ impl Gossip {
         !self.is_empty() && young.iter().flatten().any(|place| self.slab[*place as usize].wanted)
     }
 
+    /// How many facts are under way.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.about.len()
+    }
+
     /// Whether nothing is under way.
     pub fn is_empty(&self) -> bool {
         self.about.is_empty()
-    }
-
-    /// How many facts are under way.
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.about.len()
     }
 
     fn queue(&mut self, sends: u32) -> &mut VecDeque<u32> {

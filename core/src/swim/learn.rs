@@ -66,7 +66,7 @@ impl Swim {
         {
             if self.members.key(ix).0 == said.incarnation {
                 // Two processes under one name: a member moves only with a new life.
-                return if self.members.at(ix).fact.addr == said.addr { Ok(Some(ix)) } else { Err(Impostor) };
+                return if self.members.addr_at(ix) == said.addr { Ok(Some(ix)) } else { Err(Impostor) };
             }
             if !self.config.rules.own_word {
                 return Ok(Some(ix));
@@ -106,24 +106,25 @@ impl Swim {
     }
 
     /// Takes in what `teller` says of a member.
-    pub(super) fn learn(&mut self, now: Now, teller: NodeId, fact: Fact, out: &mut Effects) {
+    pub(super) fn learn(&mut self, now: Now, teller: NodeId, fact: &Fact, out: &mut Effects) {
         if fact.node == self.config.node {
-            return self.learn_of_self(now, fact, out);
+            return self.learn_of_self(now, *fact, out);
         }
         let Some(ix) = self.members.find(fact.node) else {
-            return self.meet(now, fact, out);
+            return self.meet(now, *fact, out);
         };
-        let known = self.members.key(ix);
-        if fact.key() < known {
+        let (said, known) = (fact.key(), self.members.key(ix));
+        if said < known {
             if self.config.rules.own_word && self.corrections.len() < self.config.rules.packet_facts {
-                self.corrections.push(self.fact(ix, self.config.node));
+                self.corrections.push(self.told(ix));
             }
             return;
         }
         match fact.claim {
-            Claim::Suspect { by } => self.learn_suspicion(now, ix, fact, by, out),
-            Claim::Dead if fact.key() > known => self.learn_death(now, ix, teller, fact, out),
-            _ if fact.key() > known => self.take(now, ix, fact, out),
+            Claim::Suspect { by } if said == known => self.confirm(now, ix, fact.incarnation, by),
+            Claim::Suspect { by } => self.learn_suspicion(now, ix, *fact, by, out),
+            Claim::Dead if said > known => self.learn_death(now, ix, teller, *fact, out),
+            _ if said > known => self.take(now, ix, *fact, out),
             _ => {}
         }
     }
@@ -139,14 +140,20 @@ impl Swim {
     }
 
     /// A suspicion has run out unrefuted. Where this node may be the one that is cut off or slept, that proves nothing
-    /// yet; but not for ever, since all others may really be dead.
+    /// yet, and whoever it still hears is asked; but not for ever, since all others may really be dead.
     pub(super) fn suspicion_due(&mut self, now: Now, ix: Ix, out: &mut Effects) {
         let Some(suspicion) = self.suspicions.get(&ix) else { return };
         let silent = self.config.rules.silence && self.awareness.is_silent(now.mono);
-        let ends_by = suspicion.ends_by(self.awareness.last_heard());
-        if (silent || self.awareness.is_wary(now.mono)) && now.mono < ends_by {
+        let lonely = self.config.rules.silence && self.awareness.is_lonely() && suspicion.has_one_witness();
+        let ends_by = match silent || self.awareness.is_wary(now.mono) {
+            true => suspicion.ends_by(self.awareness.last_heard()),
+            false if lonely => suspicion.ends_alone_by(),
+            false => now.mono,
+        };
+        if now.mono < ends_by {
             let again = now.mono + self.config.rules.period.scale(1, LOOK_AGAIN);
-            return self.timers.arm(Timer::Suspicion(ix), again.min(ends_by));
+            self.timers.arm(Timer::Suspicion(ix), again.min(ends_by));
+            return self.consult(now, ix, out);
         }
         if silent {
             out.push(Effect::Observe(Observation::Unheard));
@@ -233,20 +240,25 @@ impl Swim {
         }
     }
 
+    /// Another accuser of a member that is suspected already.
+    fn confirm(&mut self, now: Now, ix: Ix, incarnation: Incarnation, by: NodeId) {
+        let Some(suspicion) = self.suspicions.get_mut(&ix) else { return };
+        let counts = suspicion.incarnation() == incarnation
+            && suspicion.wants(by)
+            && (by == self.config.node || self.members.find(by).is_some())
+            && by != self.members.node(ix);
+        if counts {
+            suspicion.confirm(by);
+            // In the past where confirmations come late: it is due with the next wake.
+            self.timers.arm(Timer::Suspicion(ix), suspicion.deadline().max(now.mono));
+            self.spread(now, ix, by);
+        }
+    }
+
     fn learn_suspicion(&mut self, now: Now, ix: Ix, fact: Fact, by: NodeId, out: &mut Effects) {
         let member = self.members.at(ix);
         if fact.key() == member.fact.key() {
-            if let Some(suspicion) = self.suspicions.get_mut(&ix)
-                && suspicion.incarnation() == fact.incarnation
-                && (by == self.config.node || self.members.find(by).is_some())
-                && by != fact.node
-                && suspicion.confirm(by)
-            {
-                // In the past where confirmations come late: it is due with the next wake.
-                self.timers.arm(Timer::Suspicion(ix), suspicion.deadline().max(now.mono));
-                self.spread(now, ix, by);
-            }
-            return;
+            return self.confirm(now, ix, fact.incarnation, by);
         }
         if by == fact.node || by != self.config.node && self.members.find(by).is_none() {
             return ignore(Stale::Sender, out);

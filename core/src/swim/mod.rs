@@ -146,6 +146,9 @@ pub struct Swim {
     /// Whether [`Timer::Gossip`] is armed.
     gossiping: bool,
     exchange: Option<Exchange>,
+    /// Who spoke last, and when it was asked for its view because this node doubted itself.
+    heard_last: Option<NodeId>,
+    consulted_at: Instant,
     /// Periods until the next exchange with a random member, and how many members were told of at the last.
     exchange_wait: u64,
     known_at_exchange: usize,
@@ -186,6 +189,8 @@ impl Swim {
             gossip: Gossip::default(),
             gossiping: false,
             exchange: None,
+            heard_last: None,
+            consulted_at: Instant::ZERO,
             exchange_wait: 1,
             known_at_exchange: 0,
             joined: false,
@@ -229,10 +234,11 @@ impl Swim {
         let Ok(ix) = self.hear(now, packet.introduction(), out) else {
             return ignore(Stale::Sender, out);
         };
+        self.heard_last = Some(packet.from);
         let to = To { node: packet.from, ix, addr: from };
         match packet.body {
             Body::Page { after, next } => self.paged(now, packet.from, (after, next), &packet.facts, out),
-            _ => packet.facts.iter().for_each(|fact| self.learn(now, packet.from, *fact, out)),
+            _ => packet.facts.iter().for_each(|fact| self.learn(now, packet.from, fact, out)),
         }
         match packet.body {
             Body::Ping { seq, target } if target == self.config.node => {

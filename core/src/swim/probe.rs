@@ -167,6 +167,12 @@ impl Relays {
         self.0.len()
     }
 
+    /// Those under way.
+    #[cfg(test)]
+    pub fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.0.keys().copied()
+    }
+
     /// Ends one.
     pub fn remove(&mut self, seq: u32) -> Option<Relay> {
         self.0.remove(&seq)

@@ -68,6 +68,7 @@ impl Swim {
         self.notice_lateness(now, round.ends_at);
         let missing = round.proxies.len() as u32 - round.replies.min(round.proxies.len() as u32);
         self.awareness.worse(if round.proxies.is_empty() { 1 } else { missing });
+        self.awareness.unanswered();
         if !self.awareness.is_wary(now.mono) {
             self.accuse(now, round.target, out);
         }
@@ -96,6 +97,22 @@ impl Swim {
         if let Some(ix) = self.members.find(target) {
             self.send_to_member(ix, Body::Ping { seq, target }, out);
         }
+    }
+
+    /// This node has reason to doubt what it holds against others: whoever it heard last is told of it, of this member
+    /// first, and answers with what is newer. At most once a period.
+    pub(super) fn consult(&mut self, now: Now, first: Ix, out: &mut Effects) {
+        let due = self.consulted_at + self.config.rules.period <= now.mono;
+        let Some(peer) = self.heard_last.and_then(|node| self.members.find(node)).filter(|_| due) else {
+            return;
+        };
+        self.consulted_at = now.mono;
+        let suspects = self.suspicions.range(first..).chain(self.suspicions.range(..first));
+        let facts = suspects.map(|(ix, _)| self.fact(*ix, self.config.node));
+        let facts = facts.take(self.config.rules.packet_facts).collect();
+        let (seq, target) = (self.seq(), self.members.at(peer).fact);
+        let to = To { node: target.node, ix: Some(peer), addr: target.addr };
+        self.send_with(facts, to, Body::Ping { seq, target: target.node }, out);
     }
 
     fn ask_strangers(&mut self, now: Now, out: &mut Effects) {

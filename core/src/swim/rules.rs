@@ -23,8 +23,10 @@ pub struct Rules {
     pub lambda: f64,
     /// Most facts in a packet; at most [`super::FACTS_MAX`] where packets are encoded.
     pub packet_facts: usize,
-    /// Shortest suspicion: `alpha x max(1, log10 n)` periods.
+    /// Shortest suspicion: `alpha x max(1, log10 n)` periods, but never under `floor`.
     pub alpha: f64,
+    /// Periods that no suspicion is shorter than, however small the group.
+    pub floor: f64,
     /// Longest suspicion, in shortest ones.
     pub beta: f64,
     /// Confirmations that bring the longest down to the shortest (Lifeguard's K, at most 3); 0: always the shortest.
@@ -33,7 +35,7 @@ pub struct Rules {
     pub local_health: bool,
     /// Lifeguard's buddy system: whatever goes to a suspect says first what it is suspected of.
     pub buddy: bool,
-    /// Silence awareness: who hears nobody lets no suspicion run out.
+    /// Silence awareness: who hears nobody lets no suspicion run out; whom most do not answer, none that is its alone.
     pub silence: bool,
     /// Rounds that ended late, or before queued packets were read, prove nothing.
     pub lateness: bool,
@@ -63,9 +65,10 @@ impl Rules {
             gossip_sends: 6,
             lambda: 3.0,
             packet_facts: super::FACTS_MAX,
-            alpha: 5.0,
+            alpha: 1.7,
+            floor: 5.0,
             beta: 6.0,
-            confirmations: 3,
+            confirmations: 2,
             local_health: true,
             buddy: true,
             silence: true,
@@ -86,6 +89,8 @@ impl Rules {
             gossip_sends: usize::MAX,
             lambda: 2.5,
             packet_facts: 100,
+            alpha: 5.0,
+            floor: 0.0,
             beta: 1.0,
             confirmations: 0,
             local_health: false,
@@ -114,7 +119,8 @@ impl Rules {
 
     /// The shortest suspicion in a group of `members`, this node included.
     pub fn shortest(&self, members: usize) -> Duration {
-        let micro = self.alpha * 1e6 * libm::log10(members as f64).max(1.0);
+        let periods = self.alpha * libm::log10(members as f64).max(1.0);
+        let micro = 1e6 * periods.max(self.floor);
         self.period.scale(micro as u64, 1_000_000)
     }
 }

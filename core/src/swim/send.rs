@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::member::{Addr, Claim, Fact};
 use super::packet::{Body, Packet};
+use super::suspicion::Suspicion;
 use super::table::Ix;
 use super::{Swim, Timer, gossip};
 use crate::effect::{Effect, Effects};
@@ -62,10 +63,11 @@ impl Swim {
     }
 
     /// Sends these facts, and rumours in the room that they leave.
-    fn send_with(&mut self, mut facts: Vec<Fact>, to: To, body: Body, out: &mut Effects) {
+    pub(super) fn send_with(&mut self, mut facts: Vec<Fact>, to: To, body: Body, out: &mut Effects) {
         let room = self.config.rules.packet_facts - facts.len();
         if room > 0 && !self.gossip.is_empty() {
-            let sends_max = gossip::sends_max(self.config.rules.lambda, self.members.rumoured() + 1);
+            let sends_max = self.gossip.sends_max(self.config.rules.lambda, self.members.rumoured() + 1);
+            facts.reserve_exact(room.min(self.gossip.len()));
             let (members, me) = (&self.members, own_fact(self));
             // What is said of the receiver itself is in the charge.
             let not = to.ix.filter(|_| self.config.rules.buddy);
@@ -97,6 +99,13 @@ impl Swim {
             digest,
         };
         out.push(Effect::SendDatagram { to: addr, packet: Box::new(packet) });
+    }
+
+    /// The newest fact about a member as this node tells it to others. A suspicion goes with the one who found it:
+    /// hearsay is no second witness.
+    pub(super) fn told(&self, ix: Ix) -> Fact {
+        let first = self.suspicions.get(&ix).map(Suspicion::first_accuser);
+        self.fact(ix, first.unwrap_or(self.config.node))
     }
 
     /// The newest fact about a member, and if that is a suspicion, with its accuser.

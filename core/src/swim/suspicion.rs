@@ -53,9 +53,20 @@ impl Suspicion {
         self.incarnation
     }
 
+    /// Who accused first.
+    pub fn first_accuser(&self) -> NodeId {
+        self.accusers[0]
+    }
+
+    /// Whether another finding, by this member, would count.
+    #[inline]
+    pub fn wants(&self, by: NodeId) -> bool {
+        self.accusers.len() <= self.needed && !self.accusers.contains(&by)
+    }
+
     /// Another member's finding; tells whether it is a new one that counts.
     pub fn confirm(&mut self, by: NodeId) -> bool {
-        let counts = self.accusers.len() <= self.needed && !self.accusers.contains(&by);
+        let counts = self.wants(by);
         if counts {
             self.accusers.push(by);
         }
@@ -66,6 +77,11 @@ impl Suspicion {
     pub fn is_proven_with(&self, teller: NodeId) -> bool {
         let others = self.accusers.iter().filter(|by| **by != teller).count();
         others + 1 >= self.witnesses
+    }
+
+    /// Whether only one member accuses where another could.
+    pub fn has_one_witness(&self) -> bool {
+        self.needed > 0 && self.accusers.len() == 1
     }
 
     /// When the member is dead. Only ever moves earlier.
@@ -79,6 +95,11 @@ impl Suspicion {
             }
         };
         self.opened_at + timeout
+    }
+
+    /// When it ends even if this node is lonely and nobody else accuses.
+    pub fn ends_alone_by(&self) -> Instant {
+        self.deadline() + self.longest
     }
 
     /// When it ends even if this node, who heard somebody last at `heard`, may be the one that is cut off: after as long

@@ -121,7 +121,7 @@ impl Swim {
         let more = rows.len() > room;
         rows.truncate(room);
         let next = rows.last().filter(|_| more).map(|(node, _)| *node);
-        facts.extend(rows.iter().map(|(_, ix)| self.fact(*ix, self.config.node)));
+        facts.extend(rows.iter().map(|(_, ix)| self.told(*ix)));
         self.send_facts(peer.addr, Body::Page { after, next }, facts, None, out);
         if mutual && after.is_none() && !equal {
             self.begin(now, peer.node, peer.addr, false, out);
@@ -146,7 +146,7 @@ impl Swim {
                 Claim::Dead if live() => Claim::Suspect { by: from },
                 claim => claim,
             };
-            self.learn(now, from, Fact { claim, ..*fact }, out);
+            self.learn(now, from, &Fact { claim, ..*fact }, out);
         }
         let Some(exchange) = self.exchange.filter(|open| open.peer == from && open.after == after) else {
             return;

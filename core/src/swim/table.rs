@@ -130,6 +130,7 @@ impl Members {
     }
 
     /// The member at a place in use.
+    #[inline]
     pub fn at(&self, ix: Ix) -> Member {
         let row = &self.rows[ix as usize];
         debug_assert!(row.node != FREE, "only places in use are named");
@@ -149,7 +150,14 @@ impl Members {
         Member { fact, confirmed: row.flags & CONFIRMED != 0, seed: row.flags & SEED != 0 }
     }
 
+    /// The address at a place in use.
+    #[inline]
+    pub fn addr_at(&self, ix: Ix) -> Addr {
+        self.addr(&self.rows[ix as usize])
+    }
+
     /// The id at a place in use.
+    #[inline]
     pub fn node(&self, ix: Ix) -> NodeId {
         NodeId(self.rows[ix as usize].node)
     }
@@ -307,6 +315,7 @@ impl Members {
         self.count(member, true);
     }
 
+    #[inline]
     fn addr(&self, row: &Row) -> Addr {
         if row.flags & FAR != 0 {
             return self.far[u32::from_be_bytes(row.ip) as usize];

@@ -178,7 +178,12 @@ impl Worker {
 
     /// How much this worker holds.
     pub fn census(&self) -> Census {
-        Census { jobs: self.jobs.len(), timers: self.timers.len(), ..Census::default() }
+        Census {
+            jobs: self.jobs.len(),
+            timers: self.timers.len(),
+            cores: usize::from(self.used_cores),
+            ..Census::default()
+        }
     }
 
     /// Cores without a reservation.

@@ -1,10 +1,11 @@
-//! `coverage`: how each catalogue id is covered.
+//! `coverage`: how each catalogue id is covered; with `--seen`, whether runs came to everything that they can come to.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::run::DEFAULT_PATH;
 use super::{Outcome, Trouble};
+use crate::coverage::{self, Counts, Exceptions, UNSEEN};
 use crate::scenario::catalogue::{self, Cover, Line};
 use crate::scenario::scenarios;
 
@@ -13,6 +14,10 @@ pub(super) struct Args {
     /// The folder with `catalogue/` and the cases.
     #[arg(default_value = DEFAULT_PATH)]
     folder: PathBuf,
+    /// What `run --coverage` and `swarm --coverage` wrote: fails where a kind of thing never happened, and
+    /// `catalogue/unseen.toml` does not say why it cannot.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    seen: Vec<PathBuf>,
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
@@ -26,6 +31,9 @@ pub(super) fn run(args: &Args) -> Outcome {
     let cases = scenarios(std::slice::from_ref(&args.folder))?;
     let claims = cases.iter().map(|case| (case.id.as_str(), case.file.as_path(), case.covers.as_slice()));
     let lines = catalogue::coverage(&entries, claims, &tests).map_err(Trouble)?;
+    if !args.seen.is_empty() {
+        return seen(args, &catalogue, &lines);
+    }
     if args.json {
         for line in &lines {
             println!("{}", serde_json::to_string(line).map_err(|why| Trouble(why.to_string()))?);
@@ -34,6 +42,36 @@ pub(super) fn run(args: &Args) -> Outcome {
         table(&lines);
     }
     Ok(true)
+}
+
+/// Judges what runs came to.
+fn seen(args: &Args, catalogue: &Path, lines: &[Line]) -> Outcome {
+    let read = |file: &Path| {
+        std::fs::read_to_string(file).map_err(|why| Trouble(format!("{}: {why}", file.display())))
+    };
+    let mut counts = Counts::zero();
+    let of_cases = lines.iter().filter(|line| line.covered == Some(Cover::Case));
+    counts.ids.extend(of_cases.map(|line| (line.id.clone(), 0)));
+    for file in &args.seen {
+        let more = serde_json::from_str(&read(file)?);
+        counts.add(&more.map_err(|why| Trouble(format!("{}: {why}", file.display())))?);
+    }
+    let file = catalogue.join(UNSEEN);
+    let exceptions: Exceptions =
+        toml::from_str(&read(&file)?).map_err(|why| Trouble(format!("{}: {why}", file.display())))?;
+    let mut missing = coverage::missing(&counts, &exceptions);
+    let open = lines.iter().filter(|line| line.covered.is_none()).count();
+    if open != exceptions.ids_without_a_case {
+        let kept = exceptions.ids_without_a_case;
+        missing.push(format!("ids: {open} have no case, and {UNSEEN} says {kept}"));
+    }
+    for (group, kinds) in counts.groups() {
+        let happened = kinds.values().filter(|count| **count > 0).count();
+        println!("{group:<13} {happened:>4} of {:>4} kinds happened", kinds.len());
+    }
+    println!("{open} catalogue ids have no case yet");
+    missing.iter().for_each(|line| println!("MISSING {line}"));
+    Ok(missing.is_empty())
 }
 
 fn table(lines: &[Line]) {

@@ -4,6 +4,7 @@ mod blame;
 mod check;
 mod coverage;
 mod diff;
+mod golden;
 mod junit;
 mod lifeguard;
 mod mutants;
@@ -11,6 +12,7 @@ mod progress;
 mod replay;
 mod report;
 mod run;
+mod search;
 mod shard;
 mod shrink;
 mod subject;
@@ -53,8 +55,12 @@ enum Command {
     Shrink(shrink::Args),
     /// Runs each seed in two processes and compares them step by step.
     Verify(verify::Args),
+    /// Compares the digests of some runs with those that are kept; with --write, keeps them.
+    Golden(golden::Args),
     /// Runs random clusters, workloads and faults.
     Swarm(swarm::Args),
+    /// Runs that go on, with other faults, from where something new was seen.
+    Search(search::Args),
     /// Says what is wrong in scenario files; with --vacuous, that each case can fail.
     Check(check::Args),
     /// Writes the JSON Schema of scenario files, for editors.
@@ -80,7 +86,9 @@ pub fn main() -> ExitCode {
         Command::Blame(args) => blame::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Golden(args) => golden::run(&args),
         Command::Swarm(args) => swarm::run(&args),
+        Command::Search(args) => search::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Schema => {
             print!("{}", crate::scenario::schema());

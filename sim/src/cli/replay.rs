@@ -37,6 +37,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Outcome {
     let repro = args.subject.repro()?;
+    if let Some(options) = args.subject.options() {
+        println!("# {options}");
+    }
     if args.plan {
         print!("{}", repro.plan.to_readable());
         return Ok(true);

@@ -1,12 +1,14 @@
 //! `run`: the cases of files and folders, with many seeds.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::progress::Progress;
 use super::report::{Report, Wanted};
 use super::{Outcome, Shard, Trouble, use_threads};
+use crate::coverage::Coverage;
 use crate::runner::run_seeds;
 use crate::scenario::{Case, load};
+use crate::world::Verdict;
 
 /// Where the cases are, if nobody says otherwise.
 pub(super) const DEFAULT_PATH: &str = "scenarios";
@@ -31,6 +33,9 @@ pub(super) struct Args {
     /// Threads; one for each core where absent.
     #[arg(long)]
     jobs: Option<usize>,
+    /// Writes how often each kind of thing happened, as JSON: for `coverage --seen`.
+    #[arg(long, value_name = "FILE")]
+    coverage: Option<PathBuf>,
     #[command(flatten)]
     report: Wanted,
 }
@@ -46,15 +51,31 @@ pub(super) fn run(args: &Args) -> Outcome {
         return Err(Trouble("there is no such case".into()));
     }
     let seeds = Shard::seeds(args.shard, args.seed, args.seeds);
+    let coverage = args.coverage.as_ref().map(|_| Coverage::default());
     for case in &cases {
         let progress = Progress::new(case.id(), seeds.len() as u64);
-        let sum =
-            run_seeds(&seeds, &|verdict| progress.add(verdict), |seed| (case.plan(seed), case.spectators()))?;
+        let seen = |verdict: &Verdict| {
+            progress.add(verdict);
+            coverage.iter().for_each(|coverage| coverage.ran(verdict));
+        };
+        let sum = run_seeds(&seeds, &seen, |seed| {
+            let watches = coverage.iter().map(Coverage::watch);
+            (case.plan(seed), case.spectators().into_iter().chain(watches).collect())
+        })?;
+        coverage.iter().for_each(|coverage| coverage.passed(case.covers(), sum.passed()));
         progress.end();
         let file = case.file().display().to_string();
         report.case(case.id(), &file, &sum, |seed| replay_command(case.as_ref(), seed));
     }
+    write_coverage(args.coverage.as_deref(), coverage.as_ref())?;
     report.end()
+}
+
+/// Writes the counts, where somebody wants them.
+pub(super) fn write_coverage(file: Option<&Path>, coverage: Option<&Coverage>) -> Result<(), Trouble> {
+    let Some((file, coverage)) = file.zip(coverage) else { return Ok(()) };
+    let text = serde_json::to_string_pretty(&coverage.counts()).map_err(|why| Trouble(why.to_string()))?;
+    std::fs::write(file, text + "\n").map_err(|why| Trouble(format!("{}: {why}", file.display())))
 }
 
 /// The command that runs one seed of a case again.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Trouble;
 use crate::scenario::{Case, Repro, load};
-use crate::swarm::draw;
+use crate::swarm::{Options, draw};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Subject {
@@ -23,6 +23,11 @@ impl Subject {
     /// The run.
     pub fn repro(&self) -> Result<Repro, Trouble> {
         repro(&self.target, self.case.as_deref(), self.seed)
+    }
+
+    /// The options of the run, where it is a seed of the swarm.
+    pub fn options(&self) -> Option<Options> {
+        self.target.parse().ok().map(Options::draw)
     }
 
     /// A name for files: of the case, or of the seed.

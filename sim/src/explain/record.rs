@@ -260,8 +260,13 @@ impl Desk {
             }
             Fact::Fault { fault, kind, host } => self.fault(scene, *fault, kind, *host),
             Fact::Healed => self.healed(scene),
-            Fact::Datagram { .. } | Fact::RunReported { .. } | Fact::Dropped { .. } | Fact::Looked { .. } => {
-            }
+            // What left a node is told with what becomes of it.
+            Fact::Left { .. }
+            | Fact::Given { .. }
+            | Fact::Datagram { .. }
+            | Fact::RunReported { .. }
+            | Fact::Dropped { .. }
+            | Fact::Looked { .. } => {}
         }
     }
 

@@ -7,6 +7,7 @@
 //!
 //! Each repetition quiesces one group and gives every point of the grid a copy of it with draws of its own.
 
+pub mod plot;
 pub mod scenes;
 pub mod tables;
 pub mod world;
@@ -43,18 +44,28 @@ pub enum Config {
     Lifeguard,
     /// Lifeguard at memberlist's defaults of today.
     Memberlist,
-    /// What nodes run with.
+    /// Ours with the paper's shortest suspicion, to be compared.
     Ours,
+    /// What nodes run with.
+    Node,
 }
 
 impl Config {
     /// The paper's table I, and ours.
-    pub const ALL: [Self; 6] =
-        [Self::Swim, Self::LhaProbe, Self::LhaSuspicion, Self::Buddy, Self::Lifeguard, Self::Ours];
+    pub const ALL: [Self; 7] = [
+        Self::Swim,
+        Self::LhaProbe,
+        Self::LhaSuspicion,
+        Self::Buddy,
+        Self::Lifeguard,
+        Self::Ours,
+        Self::Node,
+    ];
 
     /// Its rules, with other shortest and longest suspicions where they are given and apply.
     pub fn rules(self, alpha: Option<f64>, beta: Option<f64>) -> Rules {
         let (swim, lifeguard) = (Rules::swim(), Rules::lifeguard());
+        let node = Rules::ours(Duration::from_secs(1), Duration::from_millis(500));
         let mut rules = match self {
             Self::Swim => swim,
             Self::LhaProbe => Rules { local_health: true, ..swim },
@@ -64,7 +75,8 @@ impl Config {
             Self::Buddy => Rules { buddy: true, ..swim },
             Self::Lifeguard => lifeguard,
             Self::Memberlist => Rules::memberlist(),
-            Self::Ours => Rules::ours(Duration::from_secs(1), Duration::from_millis(500)),
+            Self::Ours => Rules { alpha: swim.alpha, floor: 0.0, ..node },
+            Self::Node => node,
         };
         rules.alpha = alpha.unwrap_or(rules.alpha);
         if rules.confirmations > 0 {
@@ -83,6 +95,7 @@ impl Config {
             Self::Lifeguard => "lifeguard",
             Self::Memberlist => "memberlist",
             Self::Ours => "ours",
+            Self::Node => "node",
         }
     }
 }

@@ -17,7 +17,7 @@ pub enum Scene {
     /// One crash.
     Crash,
     /// A member that reaches one other only.
-    Island,
+    HalfConnected,
     /// Halves cut from each other.
     Heal,
     /// Everybody restarts.
@@ -69,10 +69,29 @@ impl Found {
 }
 
 impl Scene {
+    /// How many members are tried where nothing else is asked for.
+    pub fn sizes(self) -> &'static [u32] {
+        match self {
+            Self::Crash => &[128, 1_000],
+            Self::HalfConnected => &[16, 128, 1_000],
+            Self::Heal => &[128],
+            Self::Restart | Self::Join => &[1_000],
+            Self::Churn => &[10_000],
+        }
+    }
+
+    /// Seconds that it lasts, likewise; one zero where that is not for the caller to say.
+    pub fn spans(self) -> &'static [u64] {
+        match self {
+            Self::Heal => &[60, 3_600],
+            _ => &[0],
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Crash => "crash",
-            Self::Island => "island",
+            Self::HalfConnected => "half-connected",
             Self::Heal => "heal",
             Self::Restart => "restart",
             Self::Join => "join",
@@ -87,7 +106,7 @@ pub fn run(scene: Scene, rules: Rules, nodes: u32, span: u64, runs: u64, seed: u
         let seed = mix(seed ^ mix(n + 77));
         match scene {
             Scene::Crash => crash(rules, nodes, seed),
-            Scene::Island => island(rules, nodes, seed),
+            Scene::HalfConnected => half_connected(rules, nodes, seed),
             Scene::Heal => heal(rules, nodes, span, seed),
             Scene::Restart => restart(rules, nodes, seed),
             Scene::Join => join(rules, nodes, seed),
@@ -165,7 +184,7 @@ fn crash(rules: Rules, nodes: u32, seed: u64) -> Figures {
 }
 
 /// The member 0 and the member 1 reach each other; nobody else and the member 0 do.
-fn island(rules: Rules, nodes: u32, seed: u64) -> Figures {
+fn half_connected(rules: Rules, nodes: u32, seed: u64) -> Figures {
     let mut world = World::acquainted(rules, nodes, seed, Anomaly::Loops);
     world.cut = |from, to| from == 0 && to != 1 || to == 0 && from != 1;
     world.run_for(300 * SECOND);
@@ -189,6 +208,7 @@ fn heal(rules: Rules, nodes: u32, span: u64, seed: u64) -> Figures {
     world.cut = |_, _| false;
     let healed = until_full(&mut world);
     vec![
+        ("cut_s", Figure::Mean(span as f64)),
         ("mean_view_at_heal", Figure::Mean(listed as f64 / f64::from(nodes))),
         ("full_after", Figure::Time(healed, ["full_views_median_s", "full_views_max_s"])),
     ]

@@ -1,11 +1,14 @@
 //! Rows of the experiments, as text and as JSON, with the paper's beside them.
 
+use super::world::Anomaly;
 use super::{Config, Sum};
 
 /// One configuration in one experiment.
 pub struct Line {
     /// `threshold` or `interval`.
     pub experiment: &'static str,
+    /// How members were blocked.
+    pub anomaly: Anomaly,
     /// The configuration.
     pub config: Config,
     /// Its shortest suspicion.
@@ -36,7 +39,7 @@ fn paper(config: Config) -> Option<([f64; 4], [f64; 2], f64)> {
         Config::LhaSuspicion => ([12.42, 17.47, 25.41, 12.89], [10_174.0, 89.0], 111.31),
         Config::Buddy => ([12.45, 17.12, 19.16, 12.92], [318_935.0, 591.0], 100.07),
         Config::Lifeguard => ([12.45, 17.90, 21.20, 12.91], [5_193.0, 25.0], 110.59),
-        Config::Memberlist | Config::Ours => return None,
+        Config::Memberlist | Config::Ours | Config::Node => return None,
     })
 }
 const PAPER_RUNS: f64 = 4_320.0;
@@ -51,11 +54,12 @@ impl Line {
         };
         format!(
             concat!(
-                "{{\"experiment\":\"{}\",\"config\":\"{}\",\"alpha\":{},\"beta\":{},\"runs\":{},\"fp\":{},",
+                "{{\"experiment\":\"{}{}\",\"config\":\"{}\",\"alpha\":{},\"beta\":{},\"runs\":{},\"fp\":{},",
                 "\"fp_healthy\":{},\"first_median_s\":{},\"first_p99_s\":{},\"first_p999_s\":{},",
                 "\"full_median_s\":{},\"messages\":{},\"wall_s\":{:.1}}}"
             ),
             self.experiment,
+            suffix(self.anomaly),
             self.config.name(),
             self.alpha,
             self.beta,
@@ -77,6 +81,64 @@ impl Line {
             "threshold" => self.latency(),
             _ => self.accuracy(swim),
         }
+    }
+
+    /// What the row misses of what it is held to, beside the plain row of the same experiment. A plain row has to stay
+    /// near the paper, or the shares of it mean nothing; ours are held to shares of it.
+    pub fn misses(&self, swim: Option<&Self>) -> Vec<String> {
+        let mut misses = Vec::new();
+        let mut hold = |what: &str, value: f64, most: f64| {
+            // Not a number is a miss as well: nothing was measured.
+            if value.is_nan() || value > most {
+                misses.push(format!("{what} is {value:.4}, not at most {most}"));
+            }
+        };
+        let per_run = |sum: &Sum, value: u64| value as f64 / sum.runs as f64;
+        let of = |line: &Self, part| quantile(&line.sum.first_s, part).unwrap_or(f64::NAN);
+        let (sum, patient) = (&self.sum, self.alpha >= 5.0);
+        let paper_fp = 339_002.0 / PAPER_RUNS;
+        match (self.config, self.experiment, swim) {
+            (Config::Swim, "threshold", _) => {
+                hold(
+                    "first detection, off the paper's in %",
+                    100.0 * (of(self, 0.5) / 12.44 - 1.0).abs(),
+                    6.0,
+                );
+            }
+            (Config::Swim, _, _) if self.anomaly == Anomaly::Loops => {
+                let share = per_run(sum, sum.fp) / paper_fp;
+                hold("false positives a run, off the paper's by", share.max(share.recip()), 3.0);
+            }
+            (Config::Ours, "threshold", Some(swim)) => {
+                let share = |part| 100.0 * of(self, part) / of(swim, part);
+                hold(
+                    "first detection, median in % of swim's",
+                    share(0.5),
+                    if patient { 101.0 } else { 50.0 },
+                );
+                if patient {
+                    hold("first detection, 99.9th percentile in % of swim's", share(0.999), 110.0);
+                }
+            }
+            (Config::Ours | Config::Node, "interval", swim) => {
+                hold("false positives of a run at healthy members", per_run(sum, sum.fp_healthy), 0.01);
+                if let (Some(swim), Config::Ours, Anomaly::Loops) = (swim, self.config, self.anomaly) {
+                    let share = |value: fn(&Sum) -> u64| {
+                        100.0 * per_run(sum, value(sum)) / per_run(&swim.sum, value(&swim.sum))
+                    };
+                    hold(
+                        "false positives in % of swim's",
+                        share(|sum| sum.fp),
+                        if patient { 0.05 } else { 0.1 },
+                    );
+                    if patient {
+                        hold("messages in % of swim's", share(|sum| sum.messages), 111.0);
+                    }
+                }
+            }
+            _ => {}
+        }
+        misses
     }
 
     fn latency(&self) -> String {
@@ -132,9 +194,18 @@ impl Line {
     }
 }
 
+/// What the name of an experiment has added where members are not blocked as in the paper.
+fn suffix(anomaly: Anomaly) -> &'static str {
+    match anomaly {
+        Anomaly::Loops => "",
+        Anomaly::Frozen => "-frozen",
+        Anomaly::Io => "-io",
+    }
+}
+
 /// What stands above the rows of an experiment.
-pub fn heading(experiment: &str) -> &'static str {
-    match experiment {
+pub fn heading(experiment: &str, anomaly: Anomaly) -> String {
+    let head = match experiment {
         "threshold" => concat!(
             "threshold: seconds to the first detection, and until everyone healthy knew   | paper, table V\n",
             "config            a    b   runs   found   full median  p99  p99.9   full        ",
@@ -145,5 +216,9 @@ pub fn heading(experiment: &str) -> &'static str {
             "config            a    b   runs    FP/run  FP-/run     FP %  msgs %  msgs/run  FP p50 p90     ",
             "FP/run FP-/run     FP %  msgs %"
         ),
+    };
+    match anomaly {
+        Anomaly::Loops => head.into(),
+        _ => format!("{experiment}{}\n{head}", suffix(anomaly)),
     }
 }

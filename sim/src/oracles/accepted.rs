@@ -3,7 +3,8 @@
 //! - Before a client reads that its job is accepted, a majority of the gates has it on disk.
 //! - From then on no gate says that it does not know the job, until the job was dropped at the end of its retention.
 //! - Its result is read by a client, or was kept for one as long as `retain_undelivered` says.
-//! - The same key of the same tenant is always the same job.
+//! - The same key of the same tenant is always the same job, after its record was dropped too, as long as
+//!   there is room for its tombstone.
 //!
 //! The answer to a submission is the promise of the whole system: whoever has it may turn off the laptop.
 
@@ -19,16 +20,29 @@ use crate::world::{Fact, Interest, Scene, Spectator};
 /// See the module.
 #[derive(Default)]
 pub(super) struct Accepted {
+    tested: u64,
     accepted: BTreeSet<JobId>,
     read: BTreeSet<JobId>,
     /// When the first gate decided the result, in simulated ns.
     decided: BTreeMap<JobId, u64>,
     /// When the first gate dropped the record.
     dropped: BTreeMap<JobId, u64>,
-    keys: BTreeMap<String, JobId>,
+    /// By tenant and key.
+    keys: BTreeMap<(String, String), JobId>,
+}
+
+/// Whose job it is that a client submits under this name.
+fn tenant(scene: &Scene, name: &str) -> String {
+    let mut jobs = scene.plan.clients.iter().flat_map(|client| &client.jobs);
+    jobs.find(|job| job.name == name).map_or_else(String::new, |job| job.tenant.clone())
 }
 
 impl Accepted {
+    /// Whether no tombstone had to go for another.
+    fn all_have_tombstones(&self, scene: &Scene) -> bool {
+        self.dropped.len() <= scene.plan.cluster.limits().tombstones as usize
+    }
+
     fn answered(
         &mut self,
         scene: &Scene,
@@ -40,8 +54,11 @@ impl Accepted {
             (Request::Submit { key, spec }, Answer::Submitted(submitted)) => {
                 self.accepted.insert(submitted.job);
                 let Some(key) = key else { return Ok(()) };
+                let key = (tenant(scene, &spec.name), key.clone());
+                self.tested += u64::from(self.keys.contains_key(&key));
                 let known = *self.keys.entry(key.clone()).or_insert(submitted.job);
-                if known == submitted.job || self.dropped.contains_key(&known) {
+                let forgotten = self.dropped.contains_key(&known) && !self.all_have_tombstones(scene);
+                if known == submitted.job || forgotten {
                     return Ok(());
                 }
                 Err(format!(
@@ -69,6 +86,10 @@ impl Accepted {
 impl Spectator for Accepted {
     fn name(&self) -> &'static str {
         "accepted jobs are never lost"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {

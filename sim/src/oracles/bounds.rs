@@ -2,12 +2,16 @@
 //!
 //! - The cores of the executions on a worker are never more than it offers (`INV-POOL-2`).
 //! - The log on a voter's disk is at most 4 MiB, and one entry more (DESIGN 6).
+//! - At every look, what a node holds in memory is within the bounds of its limits: live jobs, tombstones, windows and
+//!   volatile events of a job, callers, proposals, leases, timers.
 //! - An outbox on a worker's disk has at most as many results as its limit, and one for each core that can still end.
 
 use std::collections::BTreeMap;
 
 use tidegate_core::bytes::Bytes;
+use tidegate_core::census::Census;
 use tidegate_core::id::{Role, RunId};
+use tidegate_core::ledger::MAX_UNDECIDED;
 use tidegate_core::store::{Write, table};
 
 use crate::world::{Fact, HostIx, Interest, Scene, Spectator};
@@ -45,6 +49,7 @@ impl Rows {
 /// See the module.
 #[derive(Default)]
 pub(super) struct Bounds {
+    tested: u64,
     cores: BTreeMap<RunId, u16>,
     busy: BTreeMap<HostIx, BTreeMap<RunId, u16>>,
     rows: BTreeMap<HostIx, Rows>,
@@ -63,6 +68,7 @@ impl Bounds {
         busy.insert(run, self.cores.get(&run).copied().unwrap_or(0));
         let (used, offered) =
             (busy.values().map(|&cores| u32::from(cores)).sum::<u32>(), cores_of(scene, host));
+        self.tested += u64::from(used == offered);
         if used <= offered {
             return Ok(());
         }
@@ -93,13 +99,53 @@ impl Bounds {
     }
 }
 
+/// What a node may hold of what, by its limits and the plan.
+fn held_bounds(scene: &Scene, host: HostIx, holds: &Census) -> [(&'static str, usize, usize); 8] {
+    let limits = scene.plan.cluster.limits();
+    let jobs = limits.jobs as usize;
+    let workflows = scene.plan.clients.iter().flat_map(|client| &client.jobs).map(|job| job.workflows.len());
+    let windows = usize::from(limits.window_ring).max(1) * workflows.max().unwrap_or(0);
+    let streams = usize::from(limits.streams_per_job) * holds.jobs;
+    let callers = limits.calls as usize + streams;
+    let of_tier = |ix: &usize| {
+        let (one, other) = (&scene.hosts[*ix], &scene.hosts[host]);
+        (one.role, one.dc) == (other.role, other.dc)
+    };
+    // A worker's timers belong to its runs, which its cores bound; each has at most a handful.
+    let timers = match scene.hosts[host].role {
+        Some(Role::Worker) => 16 + 4 * cores_of(scene, host) as usize + 4 * usize::from(limits.worker_outbox),
+        _ => holds.jobs + callers,
+    };
+    [
+        ("live jobs", holds.live_jobs, jobs),
+        ("tombstones", holds.tombstones, limits.tombstones as usize),
+        ("windows of a job", holds.windows, windows),
+        ("volatile events of a job", holds.volatile, usize::from(limits.event_ring).max(1)),
+        ("callers", holds.callers, callers),
+        ("proposals", holds.proposals, MAX_UNDECIDED),
+        ("leases", holds.leases, (0..scene.nodes).filter(of_tier).count()),
+        ("timers", holds.timers, timers),
+    ]
+}
+
+fn looked(scene: &Scene, host: HostIx, holds: &Census) -> Result<(), String> {
+    match held_bounds(scene, host, holds).into_iter().find(|(_, has, bound)| has > bound) {
+        Some((what, has, bound)) => Err(format!("{} holds {has} {what}; at most {bound}", scene.name(host))),
+        None => Ok(()),
+    }
+}
+
 impl Spectator for Bounds {
     fn name(&self) -> &'static str {
         "bounds hold"
     }
 
+    fn tested(&self) -> u64 {
+        self.tested
+    }
+
     fn interest(&self) -> Interest {
-        Interest::RUNS.and(Interest::WRITES).and(Interest::FAULTS)
+        Interest::RUNS.and(Interest::WRITES).and(Interest::FAULTS).and(Interest::LOOKS)
     }
 
     fn see(&mut self, scene: &Scene, fact: &Fact<'_>) -> Result<(), String> {
@@ -114,6 +160,7 @@ impl Spectator for Bounds {
                 Ok(())
             }
             Fact::Durable { host, writes } => self.stored(scene, *host, writes),
+            Fact::Looked { host, holds } => looked(scene, *host, holds),
             Fact::Fault { kind: "disk_wipe" | "disk_restore", host, .. } => {
                 self.rows.remove(host);
                 Ok(())

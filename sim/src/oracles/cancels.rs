@@ -1,7 +1,8 @@
 //! A cancelled job never completes.
 //!
-//! Once a client has read that its cancel is recorded, the job's final status is not `Completed` and not `Partial`: a
-//! gate whose log has the final result before the cancel says so (`AlreadyTerminal`) instead of recording it.
+//! Once a client has read that its cancel is recorded, the job's final status is `Cancelled` and nothing else, whatever
+//! comes later: a result, a failure, a deadline. A gate whose log has the final result before the cancel says so
+//! (`AlreadyTerminal`) instead of recording it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,7 @@ use crate::world::{Fact, Interest, Scene, Spectator};
 /// See the module.
 #[derive(Default)]
 pub(super) struct Cancels {
+    tested: u64,
     recorded: BTreeSet<JobId>,
     ended: BTreeMap<JobId, JobStatus>,
 }
@@ -21,13 +23,11 @@ pub(super) struct Cancels {
 impl Cancels {
     fn check(&self, scene: &Scene, job: JobId) -> Result<(), String> {
         match self.ended.get(&job) {
-            Some(status @ (JobStatus::Completed | JobStatus::Partial)) if self.recorded.contains(&job) => {
-                Err(format!(
-                    "{} is {} although its cancel was recorded",
-                    scene.job_name(job),
-                    status.as_str()
-                ))
-            }
+            Some(status) if *status != JobStatus::Cancelled && self.recorded.contains(&job) => Err(format!(
+                "{} is {} although its cancel was recorded",
+                scene.job_name(job),
+                status.as_str()
+            )),
             _ => Ok(()),
         }
     }
@@ -36,6 +36,10 @@ impl Cancels {
 impl Spectator for Cancels {
     fn name(&self) -> &'static str {
         "a cancelled job never completes"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {
@@ -54,6 +58,7 @@ impl Spectator for Cancels {
             }
             _ => return Ok(()),
         };
+        self.tested += u64::from(self.recorded.contains(&job) && self.ended.contains_key(&job));
         self.check(scene, job)
     }
 }

@@ -14,8 +14,12 @@ use std::collections::BTreeMap;
 use tidegate_core::id::{DcId, JobId, RunId, ShardKey, WorkflowIx};
 use tidegate_core::jobs::{ExecutorKind, JobResult, Outcome, Totals, WorkflowReport, WorkflowStatus};
 use tidegate_core::observe::Observation;
+use tidegate_core::wire::Message;
 
-use crate::world::{Fact, Interest, Scene, Spectator};
+use crate::world::{Fact, HostIx, Interest, Scene, Spectator, Time};
+
+/// What reached a manager this long before a loss is in the log is a part of it.
+const DECIDING: Time = 5_000_000_000;
 
 #[derive(Debug)]
 struct Ran {
@@ -25,11 +29,16 @@ struct Ran {
     done: u64,
     /// A manager gave the attempt up: what it had reported by then is all that counts of it.
     given_up: bool,
+    /// What reached a manager: when, how much, which one, and under which start of its process.
+    reported: Vec<(Time, u64, HostIx, u32)>,
+    /// Of a run that was given up by the manager to which it had reported: so much counts at least.
+    frozen: u64,
 }
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Counts {
+    tested: u64,
     runs: BTreeMap<RunId, Ran>,
     judged: BTreeMap<JobId, JobResult>,
 }
@@ -54,6 +63,7 @@ impl Counts {
             truth.running |= !ran.over;
             truth.exact &= completed;
             truth.most += ran.done;
+            truth.least += ran.frozen;
             if completed {
                 truth.least += ran.done;
                 truth.completed_shards.insert(run.shard.shard);
@@ -136,8 +146,12 @@ impl Spectator for Counts {
         "counts are conserved"
     }
 
+    fn tested(&self) -> u64 {
+        self.tested
+    }
+
     fn interest(&self) -> Interest {
-        Interest::RUNS.and(Interest::RESULTS).and(Interest::OBSERVATIONS)
+        Interest::RUNS.and(Interest::RESULTS).and(Interest::OBSERVATIONS).and(Interest::ARRIVALS)
     }
 
     fn see(&mut self, scene: &Scene, fact: &Fact<'_>) -> Result<(), String> {
@@ -145,8 +159,21 @@ impl Spectator for Counts {
             Fact::RunAsked { run, shard, .. } => {
                 self.runs.insert(
                     *run,
-                    Ran { executor: shard.executor, outcome: None, over: false, done: 0, given_up: false },
+                    Ran {
+                        executor: shard.executor,
+                        outcome: None,
+                        over: false,
+                        done: 0,
+                        given_up: false,
+                        reported: Vec::new(),
+                        frozen: 0,
+                    },
                 );
+            }
+            Fact::Arrived { to, message: Message::ShardProgress { run, totals, .. }, .. } => {
+                if let Some(ran) = self.runs.get_mut(run) {
+                    ran.reported.push((scene.now, totals.requests(), *to, scene.boots[*to]));
+                }
             }
             Fact::RunOver { run, outcome, totals, .. } => {
                 if let Some(ran) = self.runs.get_mut(run) {
@@ -160,7 +187,17 @@ impl Spectator for Counts {
                 let shard =
                     ShardKey { job: *job, workflow: *workflow, dc: scene.hosts[*host].dc, shard: *shard };
                 if let Some(ran) = self.runs.get_mut(&RunId { shard, attempt: *attempt }) {
+                    if !ran.given_up && ran.outcome.is_none() && ran.executor.attempts_add_up() {
+                        // Whoever decides it has what came to him before; what is on its way to the log may miss more.
+                        let owner = scene.dc_owner(shard.job, shard.dc);
+                        let known = |(at, _, to, boot): &&(Time, u64, HostIx, u32)| {
+                            at + DECIDING < scene.now && Some(*to) == owner && scene.boots[*to] == *boot
+                        };
+                        ran.frozen =
+                            ran.reported.iter().rfind(known).map_or(0, |(_, requests, ..)| *requests);
+                    }
                     ran.given_up = true;
+                    self.tested += 1;
                 }
             }
             Fact::ResultRead { result, .. } => {

@@ -7,11 +7,17 @@ use crate::world::{Fact, Interest, Scene, Spectator};
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Drops;
+pub(super) struct Drops {
+    tested: u64,
+}
 
 impl Spectator for Drops {
     fn name(&self) -> &'static str {
         "nothing mentions a dropped job"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {
@@ -19,6 +25,7 @@ impl Spectator for Drops {
     }
 
     fn see(&mut self, scene: &Scene, fact: &Fact<'_>) -> Result<(), String> {
+        self.tested += u64::from(matches!(fact, Fact::Dropped { .. }));
         match fact {
             Fact::Dropped { host, job, mentions } if *mentions > 0 => Err(format!(
                 "{} dropped {} and mentions it {mentions} times",

@@ -14,6 +14,7 @@ use crate::world::{Fact, Interest, Scene, Spectator};
 /// See the module.
 #[derive(Default)]
 pub(super) struct Owners {
+    tested: u64,
     gates: BTreeMap<(JobId, GateEpoch), NodeId>,
     managers: BTreeMap<(JobId, DcId, DcEpoch), NodeId>,
     leaders: BTreeMap<(DcId, Term), NodeId>,
@@ -38,6 +39,10 @@ impl Spectator for Owners {
         "one owner per fence"
     }
 
+    fn tested(&self) -> u64 {
+        self.tested
+    }
+
     fn interest(&self) -> Interest {
         Interest::OBSERVATIONS.and(Interest::CALLS).and(Interest::PUSHES)
     }
@@ -46,6 +51,7 @@ impl Spectator for Owners {
         match fact {
             Fact::Observed { host, observation } => match **observation {
                 Observation::JobOwner { job, gate_epoch, owner } => {
+                    self.tested += u64::from(gate_epoch.0 > 1);
                     claim(scene, &mut self.gates, (job, gate_epoch), owner)
                 }
                 Observation::DcOwner { job, dc_epoch, owner } => {

@@ -13,12 +13,17 @@ use crate::world::{Fact, HostIx, Interest, Scene, Spectator};
 /// See the module.
 #[derive(Default)]
 pub(super) struct Replicas {
+    tested: u64,
     digests: BTreeMap<(DcId, u64), (u64, HostIx)>,
 }
 
 impl Spectator for Replicas {
     fn name(&self) -> &'static str {
         "replicas agree"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {
@@ -34,6 +39,7 @@ impl Spectator for Replicas {
             Observation::StateDigest { index, digest } => {
                 let key = (scene.hosts[*host].dc, index);
                 let (known, other) = *self.digests.entry(key).or_insert((digest, *host));
+                self.tested += u64::from(other != *host);
                 if known == digest {
                     return Ok(());
                 }

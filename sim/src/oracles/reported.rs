@@ -14,6 +14,8 @@ use crate::world::{Fact, HostIx, Interest, ProcessEnd, Scene, Spectator, Time};
 
 /// A frozen or slow node may be this late.
 const PATIENCE: Time = 120_000_000_000;
+/// One that works again is not late, at the end of a run.
+const AT_END: Time = 10_000_000_000;
 
 #[derive(Default)]
 struct Open {
@@ -25,6 +27,7 @@ struct Open {
 /// See the module.
 #[derive(Default)]
 pub(super) struct Reported {
+    tested: u64,
     open: BTreeMap<HostIx, Open>,
 }
 
@@ -54,14 +57,24 @@ impl Spectator for Reported {
         "every failure is reported"
     }
 
+    fn tested(&self) -> u64 {
+        self.tested
+    }
+
     fn interest(&self) -> Interest {
         Interest::FAULTS.and(Interest::PROCESSES).and(Interest::OBSERVATIONS)
     }
 
     fn see(&mut self, scene: &Scene, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::Damaged { host } => self.open.entry(*host).or_default().damaged += 1,
-            Fact::WriteFailed { host } => self.open.entry(*host).or_default().failed_at = Some(scene.now),
+            Fact::Damaged { host } => {
+                self.tested += 1;
+                self.open.entry(*host).or_default().damaged += 1;
+            }
+            Fact::WriteFailed { host } => {
+                self.tested += 1;
+                self.open.entry(*host).or_default().failed_at = Some(scene.now);
+            }
             Fact::Observed { host, observation } => match observation {
                 Observation::Malformed(_) => {
                     let open = self.open.entry(*host).or_default();
@@ -83,6 +96,13 @@ impl Spectator for Reported {
     }
 
     fn finish(&mut self, scene: &Scene) -> Result<(), String> {
+        let goes_on = |host: HostIx, open: &Open| {
+            let long_ago = open.failed_at.is_some_and(|at| at + AT_END < scene.now);
+            long_ago && scene.is_healed(host) && scene.running[host]
+        };
+        if let Some((host, _)) = self.open.iter().find(|(host, open)| goes_on(**host, open)) {
+            return Err(format!("{} goes on after a failed write", scene.name(*host)));
+        }
         match self.open.iter().find(|(_, open)| open.damaged > 0) {
             Some((host, open)) => {
                 Err(format!("{} said nothing of {} damaged messages", scene.name(*host), open.damaged))

@@ -15,6 +15,7 @@ use crate::world::{Fact, Interest, Scene, Spectator};
 /// See the module.
 #[derive(Default)]
 pub(super) struct Results {
+    tested: u64,
     results: BTreeMap<JobId, JobResult>,
     decided: BTreeMap<JobId, JobStatus>,
 }
@@ -42,6 +43,7 @@ impl Results {
                 result.status.as_str()
             ));
         }
+        self.tested += u64::from(self.results.contains_key(&result.job));
         let known = self.results.entry(result.job).or_insert_with(|| result.clone());
         if known != result {
             let job = scene.job_name(result.job);
@@ -60,6 +62,10 @@ impl Results {
 impl Spectator for Results {
     fn name(&self) -> &'static str {
         "one final result"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {

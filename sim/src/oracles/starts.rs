@@ -25,6 +25,7 @@ struct Running {
 /// See the module.
 #[derive(Default)]
 pub(super) struct Starts {
+    tested: u64,
     asked: BTreeMap<RunId, (HostIx, Time)>,
     begun: BTreeSet<RunId>,
     running: BTreeMap<ShardKey, BTreeMap<Attempt, Running>>,
@@ -53,6 +54,7 @@ impl Starts {
         attempts.insert(run.attempt, Running { host, given_at });
         let newest = *attempts.keys().next_back().unwrap_or(&run.attempt);
         for (&attempt, older) in attempts.range(..newest) {
+            self.tested += 1;
             let newer = attempts[&newest];
             if older.host == newer.host {
                 return Err(format!(
@@ -78,6 +80,10 @@ impl Starts {
 impl Spectator for Starts {
     fn name(&self) -> &'static str {
         "no shard under two attempts"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {

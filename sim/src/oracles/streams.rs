@@ -15,6 +15,7 @@ use crate::world::{Fact, HostIx, Interest, Scene, Spectator};
 /// See the module.
 #[derive(Default)]
 pub(super) struct Streams {
+    tested: u64,
     newest: BTreeMap<(HostIx, u64), EventPos>,
     kept: BTreeMap<(JobId, u64), ClientEventKind>,
     shown: BTreeMap<(HostIx, u64, DcId), (GateEpoch, Totals)>,
@@ -48,6 +49,7 @@ impl Streams {
         if !event.kind.is_kept() {
             return Ok(());
         }
+        self.tested += u64::from(self.kept.contains_key(&(event.job, event.pos.kept)));
         let known = self.kept.entry((event.job, event.pos.kept)).or_insert_with(|| event.kind.clone());
         if *known == event.kind {
             return Ok(());
@@ -88,6 +90,10 @@ impl Streams {
 impl Spectator for Streams {
     fn name(&self) -> &'static str {
         "progress never goes back"
+    }
+
+    fn tested(&self) -> u64 {
+        self.tested
     }
 
     fn interest(&self) -> Interest {

@@ -34,6 +34,9 @@ pub struct ClusterPlan {
     /// A timer fires up to this much late.
     #[serde(default)]
     pub timer_late_us: u64,
+    /// The monotonic clock of each machine runs by up to this much fast or slow for ever, in parts per million.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub mono_ppm: u32,
     /// Waits and periods that differ from the defaults, in milliseconds, by the names of `core::config::Timing`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub timing_ms: BTreeMap<String, u64>,
@@ -46,6 +49,11 @@ pub struct ClusterPlan {
     /// The datacenters.
     #[serde(default, rename = "datacenter")]
     pub datacenters: Vec<DatacenterPlan>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_zero(ppm: &u32) -> bool {
+    *ppm == 0
 }
 
 /// One datacenter.
@@ -194,6 +202,11 @@ impl ClusterPlan {
         gates.chain(rest).collect()
     }
 
+    /// How many managers a datacenter has.
+    pub fn managers_of(&self, dc: &str) -> u16 {
+        self.datacenters.iter().find(|known| known.name == dc).map_or(0, |known| known.managers)
+    }
+
     /// Whether the plan has this datacenter.
     pub fn has_dc(&self, name: &str) -> bool {
         self.datacenters.iter().any(|dc| dc.name == name)
@@ -224,6 +237,9 @@ impl ClusterPlan {
             if dc.workers.iter().any(|worker| worker.cores == 0) {
                 return err(format!("a worker of {:?} has no cores", dc.name));
             }
+        }
+        if self.mono_ppm > 1_000 {
+            return err("mono_ppm: a clock that is off by more than 1000 is a fault (mono_rate_ppm)".into());
         }
         for name in self.timing_ms.keys() {
             if !TIMING_NAMES.contains(&name.as_str()) {

@@ -59,14 +59,23 @@ pub enum FaultKind {
     LossPermille(u16),
     /// Everything from and to the target takes this much longer.
     DelayMs(u64),
+    /// The target, a client, reads an event of a stream this much after it has come.
+    SlowReaderMs(u64),
     /// The wall clock jumps by this much.
     WallJumpMs(i64),
     /// The wall clock runs this much fast (or slow), in parts per million.
     WallDriftPpm(i32),
     /// The monotonic clock runs this much fast (or slow), in parts per million.
     MonoRatePpm(i32),
-    /// The next write fails.
+    /// The next write fails, and nothing of it is on the disk.
     DiskFail,
+    /// The next sync fails: the writes are on the disk, and the node is told that they are not.
+    DiskSyncFail,
+    /// Every write fails. Undone: there is room again, and the node starts.
+    DiskFull,
+    /// The machine loses power at the moment when its n-th write from now, from 1, is durable and before the process
+    /// hears of it. Undone: it starts again.
+    CrashWhenStored(u32),
     /// No write comes to an end. Undone: they all do.
     DiskStall,
     /// A write takes this much longer.
@@ -190,11 +199,41 @@ impl MessageRule {
 }
 
 impl FaultKind {
+    /// Every name that [`FaultKind::name`] gives.
+    pub const NAMES: &[&str] = &[
+        "crash",
+        "drain",
+        "restart",
+        "freeze",
+        "slow",
+        "cut",
+        "one_way_cut",
+        "heal",
+        "reset",
+        "loss",
+        "delay",
+        "wall_jump",
+        "wall_drift",
+        "mono_rate",
+        "disk_fail",
+        "disk_stall",
+        "disk_slow",
+        "disk_wipe",
+        "disk_save",
+        "disk_restore",
+        "garbage",
+        "message_drop",
+        "message_hold",
+        "message_repeat",
+        "message_corrupt",
+        "say",
+    ];
+
     /// The name under which a fired fault is counted.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Crash => "crash",
-
+            Self::CrashWhenStored(_) => "crash_when_stored",
             Self::Drain => "drain",
             Self::Restart => "restart",
             Self::Freeze => "freeze",
@@ -205,10 +244,13 @@ impl FaultKind {
             Self::Reset { .. } => "reset",
             Self::LossPermille(_) => "loss",
             Self::DelayMs(_) => "delay",
+            Self::SlowReaderMs(_) => "slow_reader",
             Self::WallJumpMs(_) => "wall_jump",
             Self::WallDriftPpm(_) => "wall_drift",
             Self::MonoRatePpm(_) => "mono_rate",
             Self::DiskFail => "disk_fail",
+            Self::DiskSyncFail => "disk_sync_fail",
+            Self::DiskFull => "disk_full",
             Self::DiskStall => "disk_stall",
             Self::DiskSlowUs(_) => "disk_slow",
             Self::DiskWipe => "disk_wipe",
@@ -254,6 +296,12 @@ impl FaultPlan {
             }
             FaultKind::MonoRatePpm(ppm) | FaultKind::WallDriftPpm(ppm) if ppm.abs() > 500_000 => {
                 Err(BadPlan("a clock runs at most 500000 ppm fast or slow".into()))
+            }
+            FaultKind::CrashWhenStored(0) => {
+                Err(BadPlan("fault crash_when_stored: writes are counted from 1".into()))
+            }
+            FaultKind::SlowReaderMs(_) if !matches!(self.target, Selector::Client(_)) => {
+                Err(BadPlan(format!("fault slow_reader: {} is no client: write client:NAME", self.target)))
             }
             FaultKind::Messages(MessageRule { kind: Some(kind), .. }) if kind != "Datagram" => {
                 check_kind(kind)

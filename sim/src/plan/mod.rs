@@ -6,6 +6,7 @@
 
 mod client;
 mod cluster;
+mod driver;
 mod fault;
 mod network;
 mod readable;
@@ -16,6 +17,7 @@ pub use client::{
     Question, WorkflowPlan,
 };
 pub use cluster::{ClusterPlan, DatacenterPlan, DiskPlan, MAX_NODES, WorkerPlan};
+pub use driver::Point;
 pub use fault::{Alter, Direction, FaultKind, FaultPlan, MessageAction, MessageRule, SayPlan};
 pub use network::{DatagramPlan, LinkPlan, NetworkPlan, PairPlan};
 pub use select::{BadSelector, Scalar, Seen, Selector, When};
@@ -37,6 +39,9 @@ pub struct Plan {
     /// The links between them.
     #[serde(default)]
     pub network: NetworkPlan,
+    /// What the drivers of the nodes do that is unusual and yet right, and how often: so many of 10,000 times.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub driver: std::collections::BTreeMap<Point, u16>,
     /// Who submits what.
     #[serde(default, rename = "client")]
     pub clients: Vec<ClientPlan>,
@@ -51,6 +56,10 @@ pub struct Plan {
 pub struct RunPlan {
     /// After this much simulated time every fault is healed: cuts end, dead nodes start, clocks and disks work again.
     pub faults_end_ms: u64,
+    /// Nodes by name that are healed then, while whatever is broken outside stays broken for ever; all of them where the
+    /// list is empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub core: Vec<String>,
     /// From the healing on, every accepted job must be final within this much simulated time.
     pub settle_ms: u64,
     /// The run goes on at least this long, even where everything is final before.
@@ -65,6 +74,7 @@ impl Default for RunPlan {
     fn default() -> Self {
         Self {
             faults_end_ms: 60_000,
+            core: Vec::new(),
             settle_ms: 240_000,
             at_least_ms: 0,
             until_dropped: false,
@@ -125,7 +135,24 @@ impl Plan {
         for fault in &self.faults {
             fault.check(&self.cluster, &jobs)?;
         }
+        let names = self.cluster.node_names();
+        if let Some(name) = self.run.core.iter().find(|name| !names.contains(name)) {
+            return Err(BadPlan(format!("run.core: there is no node {name:?}")));
+        }
+        if let Some((point, _)) = self.driver.iter().find(|(_, often)| **often > 10_000) {
+            return Err(BadPlan(format!("driver.{}: at most 10000 of 10000", point.name())));
+        }
         self.whens().try_for_each(When::check)
+    }
+
+    /// Whether anything goes wrong in it.
+    pub fn has_faults(&self) -> bool {
+        !self.faults.is_empty() || !self.driver.is_empty()
+    }
+
+    /// Whether somebody speaks in another's name in it.
+    pub fn has_puppets(&self) -> bool {
+        self.faults.iter().any(|fault| matches!(fault.kind, FaultKind::Say(_)))
     }
 
     /// Everything that waits for a moment.

@@ -38,6 +38,21 @@ pub struct LinkPlan {
     /// So many of 1,000 datagrams are lost; a segment of an ordered connection is sent again instead, which costs time.
     #[serde(default)]
     pub loss_permille: u16,
+    /// So many of 1,000 messages take up to `spike_us` more.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub spike_permille: u16,
+    /// How much a spike takes at most.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub spike_us: u64,
+    /// So many bytes a millisecond (1,000 are 8 Mbit/s) go through an ordered connection, each way, and others wait
+    /// behind them; any number where 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bytes_per_ms: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
+    *number == N::default()
 }
 
 /// The link between two regions.
@@ -65,8 +80,8 @@ pub struct DatagramPlan {
 impl Default for NetworkPlan {
     fn default() -> Self {
         Self {
-            local: LinkPlan { latency_us: 200, jitter_us: 100, loss_permille: 0 },
-            remote: LinkPlan { latency_us: 15_000, jitter_us: 5_000, loss_permille: 0 },
+            local: LinkPlan { latency_us: 200, jitter_us: 100, ..LinkPlan::default() },
+            remote: LinkPlan { latency_us: 15_000, jitter_us: 5_000, ..LinkPlan::default() },
             session_timeout_ms: 5_000,
             redial_ms: 500,
             wire_every: 64,

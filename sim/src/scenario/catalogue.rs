@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::BadFile;
+use crate::coverage::UNSEEN;
 
 /// The file beside the groups that names the tests which cover ids.
 pub const TESTS: &str = "tests.toml";
@@ -69,7 +70,7 @@ pub fn load(folder: &Path) -> Result<BTreeMap<String, Entry>, BadFile> {
     files.sort();
     let is_group = |file: &&PathBuf| {
         file.extension().is_some_and(|extension| extension == "toml")
-            && file.file_name().is_some_and(|name| name != TESTS)
+            && file.file_name().is_some_and(|name| name != TESTS && name != UNSEEN)
     };
     for file in files.iter().filter(is_group) {
         let bad = |why: String| BadFile { file: file.clone(), why };

@@ -1,8 +1,9 @@
 //! Scenario files: cases in TOML.
 //!
-//! A case is a plan in parts (cluster, network, clients, faults, run) and what must be seen when it runs. Parts that a
+//! A case is a plan in parts (cluster, network, clients, faults, drivers, run) and what must be seen when it runs. Parts that a
 //! case leaves out are taken whole from the file's `[base]`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use toml::Spanned;
 use super::expect::{Expect, Judge};
 use super::same::Same;
 use super::{BadFile, Case, Repro};
-use crate::plan::{ClientPlan, ClusterPlan, FaultPlan, NetworkPlan, Plan, RunPlan};
+use crate::plan::{ClientPlan, ClusterPlan, FaultPlan, NetworkPlan, Plan, Point, RunPlan};
 use crate::world::Spectator;
 
 /// A scenario file of `tidegate-sim`.
@@ -41,6 +42,8 @@ struct Parts {
     client: Option<Vec<ClientPlan>>,
     /// What goes wrong.
     fault: Option<Vec<FaultPlan>>,
+    /// The points of the drivers, and how often each acts, in permille.
+    driver: Option<BTreeMap<Point, u16>>,
     /// How long it runs.
     run: Option<RunPlan>,
 }
@@ -64,6 +67,8 @@ struct RawCase {
     client: Option<Vec<ClientPlan>>,
     /// What goes wrong; as in `[base]` where absent.
     fault: Option<Vec<FaultPlan>>,
+    /// The points of the drivers, and how often each acts, in permille; as in `[base]` where absent.
+    driver: Option<BTreeMap<Point, u16>>,
     /// How long it runs; as in `[base]` where absent.
     run: Option<RunPlan>,
     /// What must be seen.
@@ -97,6 +102,9 @@ impl Case for Scenario {
     fn id(&self) -> &str {
         &self.id
     }
+    fn covers(&self) -> &[String] {
+        &self.covers
+    }
     fn file(&self) -> &Path {
         &self.file
     }
@@ -119,7 +127,7 @@ impl Case for Scenario {
 impl Scenario {
     /// Whether it injects faults.
     pub fn has_faults(&self) -> bool {
-        !self.plan.faults.is_empty()
+        self.plan.has_faults()
     }
 
     /// The same case without its workload: it must fail.
@@ -135,7 +143,7 @@ impl Scenario {
 
     /// The same case without its faults: what it calls its point must not be reached.
     pub fn without_faults(&self, seed: u64) -> Plan {
-        Plan { faults: Vec::new(), ..self.plan(seed) }
+        Plan { faults: Vec::new(), driver: BTreeMap::new(), ..self.plan(seed) }
     }
 
     /// Judges only whether its point was reached.
@@ -232,6 +240,7 @@ fn build(file: &Path, text: &str, base: &Parts, raw: RawCase) -> Result<Scenario
         cluster,
         network: raw.network.or_else(|| base.network.clone()).unwrap_or_default(),
         clients: raw.client.or_else(|| base.client.clone()).unwrap_or_default(),
+        driver: raw.driver.or_else(|| base.driver.clone()).unwrap_or_default(),
         faults: raw.fault.or_else(|| base.fault.clone()).unwrap_or_default(),
         run: raw.run.or_else(|| base.run.clone()).unwrap_or_default(),
     };
@@ -250,7 +259,7 @@ fn build(file: &Path, text: &str, base: &Parts, raw: RawCase) -> Result<Scenario
         expect.check(&plan).map_err(|why| wrong(format!("expectation {}: {why}", number + 1)))?;
     }
     let points = raw.expect.iter().filter(|expect| expect.reached).count();
-    if !plan.faults.is_empty() && points == 0 {
+    if plan.has_faults() && points == 0 {
         let why = "it has faults; mark with `reached = true` the expectation that fails without them";
         return Err(wrong(why.to_string()));
     }

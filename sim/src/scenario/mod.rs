@@ -31,6 +31,10 @@ pub const REGRESSIONS: &str = "regressions";
 pub trait Case: Sync {
     /// Its name: unique in its file.
     fn id(&self) -> &str;
+    /// The catalogue ids that it covers.
+    fn covers(&self) -> &[String] {
+        &[]
+    }
     /// Where it was read.
     fn file(&self) -> &Path;
     /// The plan for a seed.

@@ -213,8 +213,18 @@ impl Fields {
     }
 
     fn census(&mut self, holds: &Census) {
-        let Census { jobs, tombstones, live_jobs, windows, volatile, callers, proposals, timers, leases } =
-            *holds;
+        let Census {
+            jobs,
+            tombstones,
+            live_jobs,
+            windows,
+            volatile,
+            callers,
+            proposals,
+            timers,
+            leases,
+            cores,
+        } = *holds;
         for (name, count) in [
             ("jobs", jobs),
             ("tombstones", tombstones),
@@ -225,6 +235,7 @@ impl Fields {
             ("proposals", proposals),
             ("timers", timers),
             ("leases", leases),
+            ("cores", cores),
         ] {
             self.number(name, count as u64);
         }

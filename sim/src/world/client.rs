@@ -8,7 +8,7 @@ use tidegate_core::id::{CallId, JobId};
 use tidegate_core::time::{Duration, Instant, Now};
 
 use super::clock::Time;
-use super::facts::{Fact, HostIx};
+use super::facts::{Fact, HostIx, Scene};
 use super::fate::{About, key};
 use super::host::Actor;
 use super::{Act, Item, Machine as Node, World};
@@ -65,6 +65,8 @@ struct Task {
     wants_cancel: bool,
     /// It was asked to begin, and waits for the job's id.
     waits: bool,
+    /// It begins on an observation.
+    on_seen: bool,
     wake: Time,
     over: bool,
 }
@@ -133,12 +135,14 @@ impl Client {
             for follower in &job.followers {
                 let after = follower.after_kept.map(|kept| EventPos { kept, ..EventPos::default() });
                 let task = client.add(job.name.clone(), Purpose::Follow { after }, named(&follower.gates));
+                client.tasks[task].on_seen = matches!(follower.when, When::Seen(_));
                 begins.push((follower.when.clone(), Act::Begin { task }));
             }
             for ask in &job.asks {
                 for _ in 0..ask.times {
                     let purpose = Purpose::Ask { question: ask.ask, unknown_job: ask.unknown_job };
                     let task = client.add(job.name.clone(), purpose, named(std::slice::from_ref(&ask.gate)));
+                    client.tasks[task].on_seen = matches!(ask.when, When::Seen(_));
                     begins.push((ask.when.clone(), Act::Begin { task }));
                 }
             }
@@ -155,15 +159,21 @@ impl Client {
             machine,
             wants_cancel: false,
             waits: false,
+            on_seen: false,
             wake,
             over: false,
         });
         self.tasks.len() - 1
     }
 
-    /// Jobs and followers that are not done yet, for a person.
-    pub fn open(&self) -> Vec<String> {
-        let open = self.tasks.iter().filter(|task| !task.over);
+    /// Jobs and followers that are not done yet, for a person. What one gate alone can answer is not waited for where
+    /// that gate is broken for ever.
+    pub fn open(&self, scene: &Scene) -> Vec<String> {
+        let hopeless =
+            |task: &Task| task.purpose.is_one_call() && !task.gates.iter().any(|&gate| scene.is_healed(gate));
+        // A follower or a question that waits for an observation may never get its moment.
+        let never = |task: &Task| task.on_seen && !task.waits && !matches!(task.purpose, Purpose::Run);
+        let open = self.tasks.iter().filter(|task| !task.over && !hopeless(task) && !never(task));
         open.map(|task| match (&task.purpose, task.machine.as_ref().and_then(Machine::job)) {
             (Purpose::Run, None) => format!("{} is not accepted", task.label),
             (Purpose::Run, Some(job)) => format!("{} ({job}) has no final result", task.label),
@@ -425,10 +435,24 @@ impl<M: Node> World<M> {
                 if let ClientEventKind::Final(result) = &event.kind {
                     self.tell(&Fact::ResultRead { client: host, gate, result });
                 }
-                self.send_up(host, gate, Up::Writable { call, credit: 1 });
+                let late = self.hosts[host].reads_late;
+                if late == 0 {
+                    self.client_reads(host, gate, call);
+                } else {
+                    let read = Item::Read { client: host as u32, gate: gate as u32, call };
+                    self.queue.push(self.now + late, read);
+                }
                 self.client_step(host, task, Input::Pushed { call: inner, event });
             }
             Down::Push { call, event: None } => self.call_lost(host, call, "the stream ended"),
+        }
+    }
+
+    /// A client has read an event of a stream: there is room for another.
+    pub(super) fn client_reads(&mut self, host: HostIx, gate: HostIx, call: CallId) {
+        let reads = self.client(host).is_some_and(|client| client.calls.contains_key(&call));
+        if reads {
+            self.send_up(host, gate, Up::Writable { call, credit: 1 });
         }
     }
 

@@ -16,17 +16,31 @@ pub struct Clock {
     base: Time,
     mono_ns: u64,
     mono_ppm: i32,
+    /// The rate of the monotonic clock where no fault is on.
+    own_ppm: i32,
     wall_ns: i128,
     wall_ppm: i32,
 }
 
 impl Default for Clock {
     fn default() -> Self {
-        Self { base: 0, mono_ns: 0, mono_ppm: 0, wall_ns: i128::from(EPOCH_WALL_MS) * MILLION, wall_ppm: 0 }
+        Self::with_rate(0)
     }
 }
 
 impl Clock {
+    /// A clock whose monotonic part is off by so many parts per million, for ever.
+    pub const fn with_rate(own_ppm: i32) -> Self {
+        Self {
+            base: 0,
+            mono_ns: 0,
+            mono_ppm: own_ppm,
+            own_ppm,
+            wall_ns: EPOCH_WALL_MS as i128 * MILLION,
+            wall_ppm: 0,
+        }
+    }
+
     /// A process starts: its monotonic clock begins at zero. Rates stay: they belong to the machine.
     pub fn restart(&mut self, now: Time) {
         self.rebase(now);
@@ -74,10 +88,10 @@ impl Clock {
         at
     }
 
-    /// From now on the monotonic clock runs at this rate.
+    /// From now on the monotonic clock runs at this rate, beside its own.
     pub fn set_mono_rate(&mut self, now: Time, ppm: i32) {
         self.rebase(now);
-        self.mono_ppm = ppm;
+        self.mono_ppm = self.own_ppm + ppm;
     }
 
     /// From now on the wall clock runs at this rate.
@@ -92,10 +106,10 @@ impl Clock {
         self.wall_ns += i128::from(ms) * MILLION;
     }
 
-    /// The wall clock is set right, and both run at the world's rate.
+    /// The wall clock is set right and runs at the world's rate; the monotonic one runs at its own.
     pub fn repair(&mut self, now: Time) {
         self.rebase(now);
-        self.mono_ppm = 0;
+        self.mono_ppm = self.own_ppm;
         self.wall_ppm = 0;
         self.wall_ns = i128::from(EPOCH_WALL_MS) * MILLION + i128::from(now);
     }
@@ -125,6 +139,16 @@ mod tests {
         assert_eq!(clock.wall(24 * S).0, EPOCH_WALL_MS as u64 + 14_000 + 5_000 - 1_000);
         clock.repair(30 * S);
         assert_eq!(clock.wall(31 * S).0, EPOCH_WALL_MS as u64 + 31_000);
+    }
+
+    #[test]
+    fn a_clock_keeps_its_own_rate_when_faults_are_over() {
+        const S: u64 = 1_000_000_000;
+        let mut clock = Clock::with_rate(500);
+        clock.restart(0);
+        clock.set_mono_rate(S, 50_000);
+        clock.repair(2 * S);
+        assert_eq!(clock.mono(3 * S).as_nanos(), 3 * S + 500_000 + 50_500_000 + 500_000);
     }
 
     #[test]

@@ -14,7 +14,16 @@ struct Pending {
     token: StoreToken,
     writes: Vec<Write>,
     done_at: Time,
-    fails: bool,
+    fails: Option<Fails>,
+}
+
+/// How a transaction fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fails {
+    /// Nothing of it is on the disk.
+    Write,
+    /// All of it is on the disk, and the sync says that it is not.
+    Sync,
 }
 
 /// What a machine comes back with after it lost its power: an image can be taken and put back.
@@ -30,8 +39,8 @@ struct Image {
 pub enum Written {
     /// These rows are durable.
     Durable(Vec<Write>),
-    /// It failed.
-    Failed,
+    /// It failed. These rows are on the disk nevertheless.
+    Failed(Vec<Write>),
     /// Nothing was due.
     Nothing,
 }
@@ -48,7 +57,11 @@ pub struct Disk {
     given: u64,
     saved: Option<Box<Image>>,
     /// The next transaction fails.
-    pub fails_next: bool,
+    pub fails_next: Option<Fails>,
+    /// Every transaction fails, by how many faults.
+    pub full: u32,
+    /// Power is lost when so many more transactions are durable; never where 0.
+    pub crash_after: u32,
     /// No transaction ends.
     pub stalled: bool,
     /// Each takes this much longer, in us.
@@ -65,7 +78,9 @@ impl Disk {
             pending: VecDeque::new(),
             given: 0,
             saved: None,
-            fails_next: false,
+            fails_next: None,
+            full: 0,
+            crash_after: 0,
             stalled: false,
             slow_us: 0,
         }
@@ -81,7 +96,7 @@ impl Disk {
         self.given += 1;
         let earliest = now + takes + self.slow_us * 1_000;
         let done_at = self.pending.back().map_or(earliest, |before| before.done_at.max(earliest));
-        let fails = std::mem::take(&mut self.fails_next);
+        let fails = self.fails_next.take().or((self.full > 0).then_some(Fails::Write));
         self.pending.push_back(Pending { token, writes, done_at, fails });
         done_at
     }
@@ -95,9 +110,11 @@ impl Disk {
         let Some(first) = self.pending.pop_front() else {
             return (StoreToken::default(), Written::Nothing);
         };
-        if first.fails {
+        if let Some(fails) = first.fails {
             self.pending.clear();
-            return (first.token, Written::Failed);
+            let kept = if fails == Fails::Sync { first.writes } else { Vec::new() };
+            self.apply(&kept);
+            return (first.token, Written::Failed(kept));
         }
         self.apply(&first.writes);
         (first.token, Written::Durable(first.writes))
@@ -112,6 +129,13 @@ impl Disk {
         self.pending.iter().map(|pending| pending.done_at).collect()
     }
 
+    /// A transaction is durable: whether power is lost now.
+    pub const fn crashes_now(&mut self) -> bool {
+        let last = self.crash_after == 1;
+        self.crash_after = self.crash_after.saturating_sub(1);
+        last
+    }
+
     /// How many transactions are on their way: a crash leaves 0 to all of them.
     pub fn pending(&self) -> usize {
         self.pending.len()
@@ -122,11 +146,11 @@ impl Disk {
     pub fn crash(&mut self, kept: usize) -> Vec<Write> {
         let fates: Vec<Pending> = self.pending.drain(..).collect();
         let mut survived = Vec::new();
-        for pending in fates.into_iter().take(kept).take_while(|pending| !pending.fails) {
+        for pending in fates.into_iter().take(kept).take_while(|pending| pending.fails.is_none()) {
             self.apply(&pending.writes);
             survived.extend(pending.writes);
         }
-        self.fails_next = false;
+        (self.fails_next, self.crash_after) = (None, 0);
         survived
     }
 
@@ -209,12 +233,39 @@ mod tests {
     #[test]
     fn after_a_failure_nothing_more_is_written() {
         let mut disk = disk();
-        disk.fails_next = true;
+        disk.fails_next = Some(Fails::Write);
         disk.give(0, StoreToken(1), put(1, 1), 5);
         disk.give(0, StoreToken(2), put(2, 2), 5);
-        assert!(matches!(disk.end_first(9), (StoreToken(1), Written::Failed)));
+        assert!(matches!(disk.end_first(9), (StoreToken(1), Written::Failed(kept)) if kept.is_empty()));
         assert!(matches!(disk.end_first(9), (_, Written::Nothing)));
         assert!(disk.begin().1.is_empty());
+    }
+
+    #[test]
+    fn a_failed_sync_leaves_the_writes_and_a_full_disk_takes_none() {
+        let mut disk = disk();
+        disk.fails_next = Some(Fails::Sync);
+        disk.give(0, StoreToken(1), put(1, 1), 5);
+        assert!(matches!(disk.end_first(9), (StoreToken(1), Written::Failed(kept)) if kept.len() == 1));
+        assert_eq!(disk.begin().1.len(), 1);
+        disk.full = 1;
+        for token in [2, 3] {
+            disk.give(10, StoreToken(token), put(2, 2), 5);
+            assert!(matches!(disk.end_first(19), (_, Written::Failed(kept)) if kept.is_empty()));
+        }
+        disk.full = 0;
+        disk.give(20, StoreToken(4), put(3, 3), 5);
+        assert!(matches!(disk.end_first(29), (StoreToken(4), Written::Durable(_))));
+        assert_eq!(disk.begin().1.len(), 2);
+    }
+
+    #[test]
+    fn power_is_lost_when_the_nth_write_is_durable() {
+        let mut disk = disk();
+        disk.crash_after = 2;
+        assert!(!disk.crashes_now());
+        assert!(disk.crashes_now());
+        assert!(!disk.crashes_now(), "once");
     }
 
     #[test]

@@ -73,6 +73,22 @@ pub enum Fact<'a> {
         /// What.
         packet: &'a Packet,
     },
+    /// A message left its node, whatever becomes of it.
+    Left {
+        /// The sender.
+        from: HostIx,
+        /// The receiver.
+        to: HostIx,
+        /// What.
+        message: &'a Message,
+    },
+    /// A node gave rows to its disk: they are not durable yet.
+    Given {
+        /// Where.
+        host: HostIx,
+        /// The rows.
+        writes: &'a [Write],
+    },
     /// Rows became durable.
     Durable {
         /// Where.
@@ -235,8 +251,8 @@ macro_rules! interests {
 interests! {
     PROCESSES = 0: Began | Ended;
     OBSERVATIONS = 1: Observed;
-    MESSAGES = 2: Sent | Arrived | Datagram;
-    WRITES = 3: Durable;
+    SENDINGS = 2: Sent | Datagram;
+    WRITES = 3: Given | Durable;
     RUNS = 4: RunAsked | RunBegan | RunOver;
     REPORTS = 5: RunReported;
     CALLS = 6: Called | Answered;
@@ -245,11 +261,15 @@ interests! {
     DROPS = 9: Dropped;
     FAULTS = 10: Fault | Damaged | WriteFailed | Healed;
     LOOKS = 11: Looked;
+    DEPARTURES = 12: Left;
+    ARRIVALS = 13: Arrived;
 }
 
 impl Interest {
     /// Nothing.
     pub const NONE: Self = Self(0);
+    /// Messages and datagrams, as they are sent and as they arrive. Sendings cost a copy of each message.
+    pub const MESSAGES: Self = Self::SENDINGS.and(Self::ARRIVALS);
 
     /// Both.
     #[must_use]
@@ -274,6 +294,11 @@ pub trait Spectator {
 
     /// Sees a fact. `Err` is a violation: what should have been, and what was.
     fn see(&mut self, scene: &Scene, fact: &Fact<'_>) -> Result<(), String>;
+
+    /// How often its rule was put to the test so far: it could have been broken then.
+    fn tested(&self) -> u64 {
+        0
+    }
 
     /// The run is over: everything that had to happen has happened, or never will.
     fn finish(&mut self, _scene: &Scene) -> Result<(), String> {
@@ -311,8 +336,12 @@ pub struct Scene {
     pub running: Vec<bool>,
     /// Which start of its disk it is.
     pub boots: Vec<u32>,
-    /// Whether all faults are over.
+    /// Whether all faults are over, in the core where there is one.
     pub healed: bool,
+    /// Once the faults are over: which hosts are the core, where others stay broken for ever.
+    pub core: Option<Vec<bool>>,
+    /// What is known of each job's way, from what nodes said.
+    pub waits: super::waits::Waits,
     by_id: BTreeMap<NodeId, HostIx>,
     jobs: BTreeMap<JobId, usize>,
     accepted: BTreeMap<usize, JobId>,
@@ -339,6 +368,8 @@ impl Scene {
             running: vec![false; count],
             boots: vec![0; count],
             healed: false,
+            core: None,
+            waits: super::waits::Waits::default(),
             by_id,
             jobs: BTreeMap::new(),
             accepted: BTreeMap::new(),
@@ -377,6 +408,32 @@ impl Scene {
         self.accepted.get(&label).copied()
     }
 
+    /// Whether a host works again, now that the faults are over.
+    pub fn is_healed(&self, host: HostIx) -> bool {
+        self.healed && self.core.as_ref().is_none_or(|core| core[host])
+    }
+
+    /// The gate that owns a job, by its fence, and the manager of a datacenter that does.
+    pub(super) fn owner(&self, job: JobId) -> Option<HostIx> {
+        self.owners.get(&job).and_then(|(_, node)| self.host(*node))
+    }
+
+    /// The manager that owns a job in a datacenter.
+    pub fn dc_owner(&self, job: JobId, dc: DcId) -> Option<HostIx> {
+        self.dc_owners.get(&(job, dc)).and_then(|(_, node)| self.host(*node))
+    }
+
+    /// Who became the leader of a tier's log with the highest term.
+    pub(super) fn leader(&self, dc: DcId) -> Option<HostIx> {
+        let of_dc = self.dc_leaders.get(&dc).map(|(_, host)| *host);
+        if dc == DcId::NONE { self.gate_leader.map(|(_, host)| host) } else { of_dc }
+    }
+
+    /// Jobs that have an id, by the names of the plan.
+    pub(super) fn known_jobs(&self) -> impl Iterator<Item = (&str, JobId)> {
+        self.accepted.iter().map(|(label, job)| (self.labels[*label].as_str(), *job))
+    }
+
     /// Time in milliseconds.
     pub const fn ms(&self) -> u64 {
         self.now / 1_000_000
@@ -393,6 +450,7 @@ impl Scene {
     /// Learns who does what.
     pub(super) fn learn(&mut self, host: HostIx, observation: &Observation) {
         let info = &self.hosts[host];
+        self.waits.learn(info.dc, observation);
         match *observation {
             Observation::BecameLeader(term)
                 if info.role == Some(Role::Gate)

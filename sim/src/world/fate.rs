@@ -40,6 +40,10 @@ pub enum About {
     Damage = 12,
     /// What a swarm run is made of.
     Swarm = 13,
+    /// What a driver does.
+    Driver = 14,
+    /// The rate of a machine's clock.
+    Clock = 15,
 }
 
 /// One number for a name: what decisions are keyed by.

@@ -1,11 +1,10 @@
 //! Faults as they happen, and as they end; and the triggers that wait for an observation.
 
-use std::collections::BTreeMap;
-
 use tidegate_core::event::Event;
 use tidegate_core::observe::Observation;
 
 use super::clock::Time;
+use super::disk::Fails;
 use super::facts::{Fact, HostIx, ProcessEnd};
 use super::host::Actor;
 use super::words::{fields_match, name_of};
@@ -137,6 +136,10 @@ impl<M: Machine> World<M> {
                 self.refresh_host(host);
                 true
             }
+            FaultKind::SlowReaderMs(ms) => {
+                self.hosts[host].reads_late += ms * MS;
+                true
+            }
             FaultKind::Messages(rule) => {
                 let to = rule.to.as_ref().map(|to| self.scene.select(to, observer));
                 self.rules.push(Rule { fault: fault as u32, from: host, to, rule: rule.clone(), fitted: 0 });
@@ -161,6 +164,9 @@ impl<M: Machine> World<M> {
                 true
             }
             FaultKind::DiskFail
+            | FaultKind::DiskSyncFail
+            | FaultKind::DiskFull
+            | FaultKind::CrashWhenStored(_)
             | FaultKind::DiskStall
             | FaultKind::DiskSlowUs(_)
             | FaultKind::DiskWipe
@@ -202,7 +208,12 @@ impl<M: Machine> World<M> {
 
     fn disk_fault(&mut self, host: HostIx, kind: &FaultKind) -> bool {
         match kind {
-            FaultKind::DiskFail => self.hosts[host].disk.fails_next = true,
+            FaultKind::DiskFail => self.hosts[host].disk.fails_next = Some(Fails::Write),
+            FaultKind::DiskSyncFail => self.hosts[host].disk.fails_next = Some(Fails::Sync),
+            FaultKind::DiskFull => self.hosts[host].disk.full += 1,
+            FaultKind::CrashWhenStored(nth) if self.hosts[host].runs() => {
+                self.hosts[host].disk.crash_after = *nth;
+            }
             FaultKind::DiskStall => self.hosts[host].disk.stalled = true,
             FaultKind::DiskSlowUs(us) => self.hosts[host].disk.slow_us += us,
             FaultKind::DiskSave => self.hosts[host].disk.save(),
@@ -222,16 +233,27 @@ impl<M: Machine> World<M> {
         true
     }
 
-    /// A planned fault ends.
+    /// A planned fault ends. What is broken when the core is healed stays so.
     pub(super) fn fault_ends(&mut self, fault: u32) {
-        let Some(active) = self.active.remove(&fault) else { return };
+        if self.scene.core.is_none() {
+            self.fault_over(fault, None);
+        }
+    }
+
+    /// A fault is over: everywhere, or where the core is.
+    fn fault_over(&mut self, fault: u32, core: Option<&[bool]>) {
+        let Some(mut active) = self.active.remove(&fault) else { return };
+        if let Some(core) = core {
+            active.hosts.retain(|&host| core[host]);
+            active.pairs.retain(|&(a, b)| core[a as usize] && core[b as usize]);
+        }
         let kind = self.scene.plan.faults[fault as usize].kind.clone();
         if let Some(trace) = &mut self.trace {
             let names: Vec<&str> = active.hosts.iter().map(|&host| self.scene.name(host)).collect();
             trace.line(&self.scene, &format!("over: {} at {}", kind.name(), names.join(", ")));
         }
         self.cut(&active.pairs, false);
-        self.rules.retain(|rule| rule.fault != fault);
+        self.rules.retain(|rule| rule.fault != fault || !active.hosts.contains(&rule.from));
         for host in active.hosts {
             self.undo(host, &kind);
         }
@@ -242,6 +264,13 @@ impl<M: Machine> World<M> {
             FaultKind::Crash | FaultKind::Drain if !self.hosts[host].runs() => {
                 self.process_begins(host);
             }
+            FaultKind::CrashWhenStored(_) => {
+                self.hosts[host].disk.crash_after = 0;
+                if !self.hosts[host].runs() {
+                    self.process_begins(host);
+                }
+            }
+            FaultKind::SlowReaderMs(ms) => self.hosts[host].reads_late -= ms * MS,
             FaultKind::Freeze => {
                 self.hosts[host].frozen -= 1;
                 self.thaw(host);
@@ -257,8 +286,10 @@ impl<M: Machine> World<M> {
             }
             FaultKind::WallDriftPpm(_) => self.clock_fault(host, &FaultKind::WallDriftPpm(0)),
             FaultKind::MonoRatePpm(_) => self.clock_fault(host, &FaultKind::MonoRatePpm(0)),
-            FaultKind::DiskFail => {
-                self.hosts[host].disk.fails_next = false;
+            FaultKind::DiskFail | FaultKind::DiskSyncFail | FaultKind::DiskFull => {
+                let disk = &mut self.hosts[host].disk;
+                disk.fails_next = None;
+                disk.full -= u32::from(matches!(kind, FaultKind::DiskFull));
                 if !self.hosts[host].runs() {
                     self.process_begins(host);
                 }
@@ -278,21 +309,33 @@ impl<M: Machine> World<M> {
         }
     }
 
-    /// Every fault is over: whatever was broken works again, and dead nodes start.
-    pub(super) fn heal_everything(&mut self) {
+    /// The faults are over: whatever was broken works again, and dead nodes start. Where the plan names a core, only
+    /// there, and the rest stays as it is for ever.
+    pub(super) fn heal(&mut self) {
+        let core = self.core();
+        let in_core = |host: u32| core.as_ref().is_none_or(|core| core[host as usize]);
         let faults: Vec<u32> = self.active.keys().copied().collect();
         for fault in faults {
-            self.fault_ends(fault);
+            self.fault_over(fault, core.as_deref());
         }
-        let pairs: Vec<(u32, u32)> = self.cuts.keys().copied().collect();
-        self.cuts = BTreeMap::new();
+        let healed = |pair: &&(u32, u32)| in_core(pair.0) && in_core(pair.1);
+        let pairs: Vec<(u32, u32)> = self.cuts.keys().filter(healed).copied().collect();
+        self.cuts.retain(|pair, _| !healed(&pair));
         self.refresh_pairs(&pairs);
+        self.points.end();
         self.scene.healed = true;
         if let Some(trace) = &mut self.trace {
-            trace.line(&self.scene, "everything is healed");
+            let names = self.scene.plan.run.core.join(", ");
+            let text = if core.is_some() {
+                format!("the core is healed: {names}")
+            } else {
+                "everything is healed".into()
+            };
+            trace.line(&self.scene, &text);
         }
         self.tell(&Fact::Healed);
-        for host in 0..self.scene.nodes {
+        self.scene.core = core;
+        for host in (0..self.scene.nodes).filter(|&host| self.scene.is_healed(host)).collect::<Vec<_>>() {
             self.hosts[host].clock.repair(self.now);
             self.hosts[host].wake = Time::MAX;
             if matches!(self.hosts[host].actor, Actor::Nothing) {
@@ -300,6 +343,13 @@ impl<M: Machine> World<M> {
             }
             self.arm(host);
         }
+    }
+
+    /// Which hosts are healed, where that is not all of them. Clients are.
+    fn core(&self) -> Option<Vec<bool>> {
+        let names = &self.scene.plan.run.core;
+        let in_core = |host: &super::HostInfo| host.role.is_none() || names.contains(&host.name);
+        (!names.is_empty()).then(|| self.scene.hosts.iter().map(in_core).collect())
     }
 
     // ---- cuts ----

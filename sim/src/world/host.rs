@@ -15,6 +15,7 @@ use super::disk::Disk;
 use super::exec::Execution;
 use super::facts::HostInfo;
 use super::fate::{About, Fate, key, node_key};
+use super::points::Passed;
 use crate::plan::{BadPlan, ClusterPlan, Plan};
 
 /// The name of every simulated cluster.
@@ -87,6 +88,13 @@ pub(super) struct Host<M> {
     pub config: Option<Box<NodeConfig>>,
     pub clock: Clock,
     pub disk: Disk,
+    /// How often each point of its driver was passed.
+    pub passed: Passed,
+    /// Completions of writes that the process will hear of late: how many, and when the newest of them.
+    pub completing: u32,
+    pub completes_at: Time,
+    /// Of a client: it reads an event of a stream this much late.
+    pub reads_late: Time,
     /// Sorted by id.
     pub peers: Vec<Peer>,
     pub datagrams_sent: CountByHost,
@@ -115,15 +123,20 @@ pub(super) struct Host<M> {
 }
 
 impl<M> Host<M> {
-    pub fn new(info: &HostInfo, config: Option<NodeConfig>, region: u32, fate: Fate) -> Self {
+    pub fn new(info: &HostInfo, config: Option<NodeConfig>, region: u32, fate: Fate, mono_ppm: u32) -> Self {
         let key = if info.role.is_some() { node_key(info.node) } else { key(&info.name) };
+        let rate = fate.of(key).decide(About::Clock, 0, 0).below(u64::from(mono_ppm) * 2 + 1);
         Self {
             actor: Actor::Nothing,
             key,
             region,
             config: config.map(Box::new),
-            clock: Clock::default(),
+            clock: Clock::with_rate(rate as i32 - mono_ppm as i32),
             disk: Disk::new(disk_id(fate, key, 0)),
+            passed: [0; _],
+            completing: 0,
+            completes_at: 0,
+            reads_late: 0,
             peers: Vec::new(),
             datagrams_sent: CountByHost::default(),
             wake: Time::MAX,

@@ -14,10 +14,12 @@ mod faults;
 mod host;
 mod machine;
 mod net;
+mod points;
 mod puppet;
 mod queue;
 mod step;
 mod trace;
+mod waits;
 mod words;
 
 pub use clock::Time;
@@ -25,6 +27,7 @@ pub use facts::{Fact, HostInfo, HostIx, Interest, ProcessEnd, Scene, Spectator};
 pub use fate::{About, Draw, Fate, key};
 pub use machine::Machine;
 pub use queue::Queue;
+pub use step::{NO_PANIC, panic_text};
 pub use trace::Trace;
 pub use words::{Name, fields, name_of};
 
@@ -33,7 +36,9 @@ use std::hash::Hasher as _;
 
 use tidegate_core::digest::Digest;
 use tidegate_core::effect::Effects;
+use tidegate_core::event::Event;
 use tidegate_core::id::{CallId, JobId};
+use tidegate_core::store::StoreToken;
 use tidegate_core::swim::Packet;
 
 use self::client::Client;
@@ -44,6 +49,8 @@ use crate::plan::{BadPlan, Behaviour, LinkPlan, Plan};
 
 /// How often it is asked whether the run may end.
 const CHECK_EVERY: Time = 500_000_000;
+/// How often the bounds of nodes are looked at where the plan does not say.
+const LOOK_EVERY: Time = 5_000_000_000;
 const MS: Time = 1_000_000;
 
 /// What was planned for a moment.
@@ -65,6 +72,10 @@ enum Item {
     Session { link: u32 },
     CutTimeout { link: u32, cut_no: u32 },
     Stored { host: u32, boot: u32 },
+    Completed { host: u32, boot: u32, token: StoreToken, failed: bool },
+    WokenForNothing { host: u32, boot: u32 },
+    CallClosed { gate: u32, call: CallId },
+    Read { client: u32, gate: u32, call: CallId },
     Exec { host: u32, boot: u32, execution: u32, plan: u32 },
     Resume { host: u32, boot: u32 },
     Begin { host: u32 },
@@ -107,6 +118,8 @@ pub struct Verdict {
     pub fired: BTreeMap<&'static str, u64>,
     /// Messages and datagrams that went through the codec.
     pub wired: u64,
+    /// How often the rule of each spectator was put to the test.
+    pub tested: BTreeMap<&'static str, u64>,
     /// The first violation, if there was one: the run ended there.
     pub violation: Option<Violation>,
 }
@@ -121,6 +134,7 @@ pub struct World<M> {
     regions: Vec<LinkPlan>,
     region_count: usize,
     fate: Fate,
+    points: points::Points,
     scene: Scene,
     behaviours: BTreeMap<Vec<u8>, Behaviour>,
     /// Directions in which nothing comes through, and how many faults want it so.
@@ -158,11 +172,12 @@ impl<M: Machine> World<M> {
         let (region_names, regions) = regions_of(&plan, &infos);
         let region =
             |info: &HostInfo| region_names.iter().position(|name| *name == info.region).unwrap_or(0) as u32;
+        let mono_ppm = plan.cluster.mono_ppm;
         let configs = host::configs(&plan.cluster, &infos[..nodes]);
         let hosts = infos
             .iter()
             .enumerate()
-            .map(|(ix, info)| Host::new(info, configs.get(ix).cloned(), region(info), fate));
+            .map(|(ix, info)| Host::new(info, configs.get(ix).cloned(), region(info), fate, mono_ppm));
         let spectators: Vec<_> = spectators.into_iter().map(|one| (one.interest(), one)).collect();
         let mut world = Self {
             now: 0,
@@ -172,6 +187,7 @@ impl<M: Machine> World<M> {
             regions,
             region_count: region_names.len(),
             fate,
+            points: points::Points::new(&plan),
             behaviours: exec::behaviours(&plan),
             scene: Scene::new(plan, infos, nodes),
             cuts: BTreeMap::new(),
@@ -286,10 +302,11 @@ impl<M: Machine> World<M> {
     }
 
     fn look_later(&mut self) {
-        let every = self.scene.plan.run.look_every_ms;
-        if every > 0 {
-            self.queue.push(self.now + every * MS, Item::Look);
-        }
+        let every = match self.scene.plan.run.look_every_ms {
+            0 => LOOK_EVERY,
+            planned => planned * MS,
+        };
+        self.queue.push(self.now + every, Item::Look);
     }
 
     /// Runs to the end, or to the first violation.
@@ -306,6 +323,7 @@ impl<M: Machine> World<M> {
             simulated_ms: self.now / MS,
             fired: self.fired,
             wired: self.wired,
+            tested: self.spectators.iter().map(|(_, one)| (one.name(), one.tested())).collect(),
             violation: self.violation,
         }
     }
@@ -363,6 +381,14 @@ impl<M: Machine> World<M> {
             Item::Session { link } => self.session_begins(link as usize),
             Item::CutTimeout { link, cut_no } => self.cut_timeout(link as usize, cut_no),
             Item::Stored { host, boot } if same_boot(host, boot) => self.stored(host as usize),
+            Item::Completed { host, boot, token, failed } if same_boot(host, boot) => {
+                self.completes(host as usize, token, failed);
+            }
+            Item::WokenForNothing { host, boot } if same_boot(host, boot) => {
+                self.deliver(host as usize, Event::Wake);
+            }
+            Item::CallClosed { gate, call } => self.call_closed(gate as usize, call),
+            Item::Read { client, gate, call } => self.client_reads(client as usize, gate as usize, call),
             Item::Exec { host, boot, execution, plan } if same_boot(host, boot) => {
                 self.exec_tick(host as usize, execution, plan);
             }
@@ -373,7 +399,7 @@ impl<M: Machine> World<M> {
             }
             Item::Act { host, act, .. } => self.client_act(host as usize, &act),
             Item::Undo { fault } => self.fault_ends(fault),
-            Item::HealAll => self.heal_everything(),
+            Item::HealAll => self.heal(),
             Item::Client { host, task, at } => self.client_wake(host as usize, task as usize, at),
             Item::CallLost { client, call } => {
                 self.call_lost(client as usize, call, "the gate cannot be reached")
@@ -389,10 +415,10 @@ impl<M: Machine> World<M> {
         }
     }
 
-    /// Everything that is still open, for a person.
+    /// Everything that is still open and can be expected, for a person.
     fn open(&self) -> Vec<String> {
         let clients = self.hosts[self.scene.nodes..].iter().filter_map(|host| match &host.actor {
-            Actor::Client(client) => Some(client.open()),
+            Actor::Client(client) => Some(client.open(&self.scene)),
             _ => None,
         });
         clients.flatten().collect()
@@ -408,7 +434,13 @@ impl<M: Machine> World<M> {
         if !waits {
             self.over = true;
         } else if self.now >= settled_by.max(at_least) && !open.is_empty() {
-            let message = format!("{settle_ms} ms after all faults were over: {}", open.join("; "));
+            let healed =
+                if self.scene.core.is_some() { "the core was healed" } else { "all faults were over" };
+            let mut message = format!("{settle_ms} ms after {healed}: {}", open.join("; "));
+            for line in self.who_waits() {
+                message.push_str("\n  ");
+                message.push_str(&line);
+            }
             self.violate("liveness", message);
         } else {
             self.queue.push(self.now + CHECK_EVERY, Item::Check);

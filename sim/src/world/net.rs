@@ -14,13 +14,16 @@ use super::clock::Time;
 use super::facts::{Fact, HostIx};
 use super::fate::{About, Draw};
 use super::host::{Actor, Peer, host_at};
+use super::points::REDELIVERED_MAX;
 use super::{Item, Machine, World};
-use crate::plan::{LinkPlan, MessageAction};
+use crate::plan::{LinkPlan, MessageAction, Point};
 
 /// A lost segment is sent again after this long.
 const RETRANSMIT: Time = 200_000_000;
 /// Segments are lost at most this often in a row.
 const RETRANSMITS_MAX: u32 = 6;
+/// A corrupted message has at most so many flipped bits.
+const FLIPS_MAX: u32 = 8;
 const US: Time = 1_000;
 
 /// What travels on an ordered connection.
@@ -53,6 +56,10 @@ pub(super) struct Link {
     last_arrival: [Time; 2],
     /// Frames from an end that wait for a cut to end.
     stalled: [Vec<Frame>; 2],
+    /// When the newest frame from an end was through, where the link has a bandwidth.
+    through: [Time; 2],
+    /// What the next session delivers once more, from each end.
+    again: [Vec<Message>; 2],
     /// Numbers the cuts, to tell whether a timeout is still about the same one.
     cut_no: u32,
     pub blocked: [bool; 2],
@@ -71,6 +78,8 @@ impl Link {
             up: [false; 2],
             last_arrival: [0; 2],
             stalled: [Vec::new(), Vec::new()],
+            through: [0; 2],
+            again: [Vec::new(), Vec::new()],
             cut_no: 0,
             blocked: [false; 2],
             delay_us: 0,
@@ -83,6 +92,9 @@ impl Link {
     fn travel(&self, draw: Draw) -> Time {
         let mut takes =
             (self.plan.latency_us + self.delay_us) * US + draw.below(self.plan.jitter_us * US + 1);
+        if self.plan.spike_permille > 0 && draw.next().next().permille(self.plan.spike_permille) {
+            takes += draw.below(self.plan.spike_us * US + 1);
+        }
         let loss = self.plan.loss_permille + self.loss_permille;
         if loss > 0 {
             let mut draw = draw.next();
@@ -145,6 +157,39 @@ impl<M: Machine> World<M> {
         let session = this.session;
         self.queue.push(at, Item::Frame { link: link as u32, end: 1, session, frame: Frame::Connected });
         self.frame_arrives(link, 0, Frame::Connected);
+        if self.points.any() {
+            self.redeliver(link);
+        }
+    }
+
+    /// What was sent on the last session comes once more on this one.
+    fn redeliver(&mut self, link: usize) {
+        for end in 0..2u8 {
+            for message in std::mem::take(&mut self.links[link].again[usize::from(end)]) {
+                self.launch(link, end, Frame::Message(Box::new(message)), Draw(0), 0);
+            }
+        }
+    }
+
+    /// How long a message waits until those before it are through, where the link has a bandwidth.
+    fn queueing(&mut self, link: usize, end: u8, message: &Message) -> Time {
+        let rate = u64::from(self.links[link].plan.bytes_per_ms);
+        let mut bytes = Vec::new();
+        if rate == 0 || wire::encode_frame(message, &mut bytes).is_err() {
+            return 0;
+        }
+        let through = &mut self.links[link].through[usize::from(end)];
+        *through = (*through).max(self.now) + bytes.len() as u64 * 1_000_000 / rate;
+        *through - self.now
+    }
+
+    /// What the driver does about a message that was just sent.
+    fn sent(&mut self, from: HostIx, to: HostIx, link: usize, end: u8, message: &Message) {
+        self.after_send(from, to);
+        let again = &self.links[link].again[usize::from(end)];
+        if again.len() < REDELIVERED_MAX && self.fires(Point::Redeliver, from).is_some() {
+            self.links[link].again[usize::from(end)].push(message.clone());
+        }
     }
 
     /// Every connection of a host that is down is dialled.
@@ -274,10 +319,19 @@ impl<M: Machine> World<M> {
         let number = this.sent[kind];
         this.sent[kind] += 1;
         let (link, end) = (this.link as usize, this.end);
+        let to = self.links[link].ends[usize::from(1 - end)] as usize;
+        self.tell(&Fact::Left { from, to, message: &message });
         if !self.links[link].up[usize::from(end)] {
+            // It was told that the connection is over, unless that waits behind other events.
+            if matches!(*message, Message::Dispatch { .. }) && self.hosts[from].inbox.is_empty() {
+                let (from, to) = (self.scene.name(from), self.scene.name(to));
+                self.violate(
+                    "the reachable are asked",
+                    format!("{from} asks {to}, which it is not connected to"),
+                );
+            }
             return;
         }
-        let to = self.links[link].ends[usize::from(1 - end)] as usize;
         self.said.note(from, &message);
         let fate = self.fate.between(self.hosts[from].key, self.hosts[to].key);
         let draw = fate.decide(About::Message, kind as u64, u64::from(number));
@@ -291,7 +345,8 @@ impl<M: Machine> World<M> {
             None => {}
             Some(MessageAction::Drop) => return,
             Some(MessageAction::Corrupt) => {
-                self.launch(link, end, Frame::Damaged(damage(draw)), draw, 0);
+                let why = self.corrupted(from, to, &message, draw);
+                self.launch(link, end, Frame::Damaged(why), draw, 0);
                 return;
             }
             Some(MessageAction::HoldMs(ms)) => {
@@ -308,8 +363,12 @@ impl<M: Machine> World<M> {
                 self.queue.push(at, Item::Frame { link: link as u32, end: 1 - end, session, frame });
             }
         }
-        let arrives = self.arrival(link, end, draw, 0);
-        if self.interest.has(super::Interest::MESSAGES) {
+        if self.points.any() {
+            self.sent(from, to, link, end, &message);
+        }
+        let waits = self.queueing(link, end, &message);
+        let arrives = self.arrival(link, end, draw, waits);
+        if self.interest.has(super::Interest::SENDINGS) {
             self.tell(&Fact::Sent { from, to, message: &message, arrives });
         }
         self.launch_at(link, end, Frame::Message(message), arrives);
@@ -361,7 +420,7 @@ impl<M: Machine> World<M> {
         let [to, from] = [end, 1 - end].map(|end| self.links[link].ends[end] as usize);
         match frame {
             Frame::Message(message) => {
-                if self.interest.has(super::Interest::MESSAGES) {
+                if self.interest.has(super::Interest::ARRIVALS) {
                     self.tell(&Fact::Arrived { from, to, message: &message });
                 }
                 let peer = self.scene.hosts[from].node;
@@ -464,6 +523,9 @@ impl<M: Machine> World<M> {
         let plan = self.scene.plan.network.datagrams;
         let (jitter, order, twice) = (draw.next(), draw.next().next(), draw.next().next().next());
         let mut at = self.now + (link.latency_us + delay) * US + jitter.below(link.jitter_us * US + 1);
+        if link.spike_permille > 0 && jitter.next().permille(link.spike_permille) {
+            at += jitter.below(link.spike_us * US + 1);
+        }
         if order.permille(plan.reorder_permille) {
             at += order.next().below(plan.reorder_us * US + 1);
         }
@@ -488,7 +550,7 @@ impl<M: Machine> World<M> {
     /// A datagram arrives.
     pub(super) fn datagram_due(&mut self, from: HostIx, to: HostIx, packet: Box<Packet>) {
         if matches!(self.hosts[to].actor, Actor::Node(_)) {
-            if self.interest.has(super::Interest::MESSAGES) {
+            if self.interest.has(super::Interest::SENDINGS) {
                 self.tell(&Fact::Datagram { to, packet: &packet });
             }
             self.deliver(to, Event::Datagram { from: super::host::address(from), packet });
@@ -524,6 +586,26 @@ impl<M: Machine> World<M> {
                 self.scene.name(to)
             )),
         }
+    }
+
+    /// What the codec finds in a message of which bits were flipped. Where it still finds a message it is not let in:
+    /// the seal of a connection would not have opened.
+    fn corrupted(&self, from: HostIx, to: HostIx, message: &Message, draw: Draw) -> Malformed {
+        let roles = self.scene.hosts[from].role.zip(self.scene.hosts[to].role);
+        let mut bytes = Vec::new();
+        let (Some((sender, receiver)), Ok(_)) = (roles, wire::encode_frame(message, &mut bytes)) else {
+            return damage(draw);
+        };
+        let mut draw = draw;
+        for _ in 0..FLIPS_MAX {
+            draw = draw.next();
+            let place = draw.below(bytes.len() as u64) as usize;
+            bytes[place] ^= 1 << draw.next().below(8);
+            if let Err(why) | Ok(Some((_, Err(why)))) = wire::decode_frame(&bytes, sender, receiver) {
+                return why;
+            }
+        }
+        damage(draw)
     }
 
     fn goes_through_the_wire(&self, draw: Draw) -> bool {

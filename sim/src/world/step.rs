@@ -20,6 +20,8 @@ use super::fate::About;
 use super::host::{Actor, disk_id};
 use super::{Item, Machine, World};
 
+/// The oracle that a panic breaks.
+pub const NO_PANIC: &str = "no panic";
 /// More steps of one node in one instant are no work: it asks to be woken again and again.
 const STEPS_AT_ONCE_MAX: u32 = 20_000;
 
@@ -51,11 +53,11 @@ impl<M: Machine> World<M> {
     pub(super) fn resume(&mut self, host: HostIx) {
         let this = &mut self.hosts[host];
         this.resume_due = false;
-        if this.frozen == 0
-            && this.busy_until <= self.now
-            && let Some((arrived, event)) = this.inbox.pop_front()
-        {
-            self.step(host, event, self.now - arrived);
+        if this.frozen == 0 && this.busy_until <= self.now && !this.inbox.is_empty() {
+            let place = if self.points.any() { self.next_in_inbox(host) } else { 0 };
+            if let Some((arrived, event)) = self.hosts[host].inbox.remove(place) {
+                self.step(host, event, self.now - arrived);
+            }
         }
         self.resume_later(host);
     }
@@ -94,7 +96,10 @@ impl<M: Machine> World<M> {
             this.wakes += 1;
             at += self.fate.of(this.key).decide(About::Timer, 0, this.wakes).below(late_us * 1_000);
         }
-        this.wake = at;
+        if self.points.any() {
+            at += self.wake_lateness(host);
+        }
+        self.hosts[host].wake = at;
         self.queue.push(at, Item::Wake { host: host as u32, at });
     }
 
@@ -128,11 +133,14 @@ impl<M: Machine> World<M> {
         let run = AssertUnwindSafe(|| node.step_into(now, event, &mut effects));
         if let Err(panic) = catch_unwind(run) {
             let why = panic_text(panic.as_ref());
-            self.violate("no panic", format!("{} panicked: {why}", self.scene.name(host)));
+            self.violate(NO_PANIC, format!("{} panicked: {why}", self.scene.name(host)));
             return self.process_ends(host, ProcessEnd::Crash);
         }
         for effect in effects.drain(..) {
             effect.hash(&mut self.digest);
+            if let Some(trace) = &mut self.trace {
+                trace.effect(&self.scene, host, &effect);
+            }
             if !self.perform(host, effect) {
                 break;
             }
@@ -141,6 +149,9 @@ impl<M: Machine> World<M> {
         self.effects = Some(effects);
         if let Some(stream) = &mut self.step_digests {
             stream(self.digest.finish());
+        }
+        if self.points.any() {
+            self.after_step(host);
         }
         self.arm(host);
     }
@@ -163,6 +174,9 @@ impl<M: Machine> World<M> {
                     self.hosts[host].open_calls.remove(&call);
                 }
                 self.send_down(host, client_of(call), Down::Push { call, event });
+                if self.points.any() {
+                    self.after_push(host, call);
+                }
             }
             Effect::Observe(observation) => self.observed(host, &observation),
             Effect::Halt(reason) => {
@@ -251,6 +265,7 @@ impl<M: Machine> World<M> {
     // ---- disk ----
 
     fn store(&mut self, host: HostIx, token: StoreToken, writes: Vec<Write>) {
+        self.tell(&Fact::Given { host, writes: &writes });
         let plan = &self.scene.plan.cluster.disk;
         let this = &mut self.hosts[host];
         let number = this.disk.given();
@@ -266,11 +281,17 @@ impl<M: Machine> World<M> {
             (_, Written::Nothing) => {}
             (token, Written::Durable(writes)) => {
                 self.tell(&Fact::Durable { host, writes: &writes });
-                self.deliver(host, Event::Stored { token });
+                if self.hosts[host].disk.crashes_now() {
+                    return self.process_ends(host, ProcessEnd::Crash);
+                }
+                self.complete(host, token, false);
             }
-            (token, Written::Failed) => {
+            (token, Written::Failed(kept)) => {
+                if !kept.is_empty() {
+                    self.tell(&Fact::Durable { host, writes: &kept });
+                }
                 self.tell(&Fact::WriteFailed { host });
-                self.deliver(host, Event::StoreFailed { token, why: "input/output error".into() });
+                self.complete(host, token, true);
             }
         }
     }
@@ -288,6 +309,10 @@ impl<M: Machine> World<M> {
     pub(super) fn process_begins(&mut self, host: HostIx) {
         let this = &mut self.hosts[host];
         let Some(config) = this.config.as_deref().cloned() else { return };
+        // The count of starts must be durable before anything else.
+        if this.disk.full > 0 {
+            return;
+        }
         let (boot, rows) = this.disk.begin();
         this.clock.restart(self.now);
         let seed = self.fate.of(this.key).seed(u64::from(boot) | u64::from(self.streams) << 32);
@@ -310,7 +335,7 @@ impl<M: Machine> World<M> {
             Ok(Err(reason)) => self.tell(&Fact::Ended { host, end: ProcessEnd::Refused(reason) }),
             Err(panic) => {
                 let why = panic_text(panic.as_ref());
-                self.violate("no panic", format!("{} panicked at its start: {why}", self.scene.name(host)));
+                self.violate(NO_PANIC, format!("{} panicked at its start: {why}", self.scene.name(host)));
             }
         }
     }
@@ -326,6 +351,7 @@ impl<M: Machine> World<M> {
         this.resume_due = false;
         this.wake = Time::MAX;
         this.busy_until = 0;
+        (this.completing, this.completes_at) = (0, 0);
         this.open_calls.clear();
         let boot = u64::from(self.scene.boots[host]);
         let draw = self.fate.of(this.key).decide(About::Crash, 0, boot);
@@ -354,7 +380,8 @@ pub(super) const fn client_of(call: CallId) -> HostIx {
     (call.0 >> 32) as HostIx
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+/// The words of a panic.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => (*text).to_string(),
         (_, Some(text)) => text.clone(),

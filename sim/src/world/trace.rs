@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
+use tidegate_core::effect::Effect;
 use tidegate_core::event::Event;
 use tidegate_core::observe::Observation;
 
@@ -12,37 +13,53 @@ use super::facts::{HostIx, Scene};
 const LINE_MAX: usize = 320;
 
 /// Writes the story.
-pub struct Trace(Box<dyn Write>);
+pub struct Trace {
+    out: Box<dyn Write>,
+    in_full: bool,
+}
 
 impl Trace {
     /// Into this.
     pub fn new(out: Box<dyn Write>) -> Self {
-        Self(out)
+        Self { out, in_full: false }
+    }
+
+    /// Into this, and with what a person rarely wants to read: that a timer woke a node, every effect, whole lines.
+    pub fn in_full(out: Box<dyn Write>) -> Self {
+        Self { out, in_full: true }
     }
 
     /// Something happened.
     pub(super) fn line(&mut self, scene: &Scene, text: &str) {
         let mut line = format!("{:>11.6}s  {}", scene.now as f64 / 1e9, with_names(scene, text));
-        if line.len() > LINE_MAX {
+        if line.len() > LINE_MAX && !self.in_full {
             let cut = (0..=LINE_MAX).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
             line.truncate(cut);
             line.push_str(" ...");
         }
         // A reader that has gone away must not change the run.
-        let _ = writeln!(self.0, "{line}");
+        let _ = writeln!(self.out, "{line}");
     }
 
     /// A node handles an event.
     pub(super) fn event(&mut self, scene: &Scene, host: HostIx, event: &Event) {
         let name = scene.name(host);
         let text = match event {
-            Event::Wake => return,
+            Event::Wake if !self.in_full => return,
             Event::Received { peer, message } => format!("{name} <- {}: {message:?}", scene.node_name(*peer)),
             Event::Datagram { packet, .. } => format!("{name} <~ {packet:?}"),
             Event::Stored { token } => format!("{name}: stored {}", token.0),
             other => format!("{name}: {other:?}"),
         };
         self.line(scene, &text);
+    }
+
+    /// A node wants something done.
+    pub(super) fn effect(&mut self, scene: &Scene, host: HostIx, effect: &Effect) {
+        // What it says is told by itself.
+        if self.in_full && !matches!(effect, Effect::Observe(_)) {
+            self.line(scene, &format!("{} wants {effect:?}", scene.name(host)));
+        }
     }
 
     /// A node says something.

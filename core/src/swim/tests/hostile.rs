@@ -108,6 +108,7 @@ proptest! {
     #[test]
     fn lies_about_members_pass(lies in vec((lies(), 0u64..3_000), 1..40), seed in any::<u64>()) {
         let mut world = World::gates(seed, 4);
+        world.honest = false;
         world.start_all(1_000);
         for ((to, lie), wait) in lies {
             world.inject(to, addr(77), lie);

@@ -73,7 +73,8 @@ proptest! {
     fn confirmations_only_shorten_a_suspicion(members in 2usize..2_000, accusers in vec(1u8..12, 0..12)) {
         let rules = Rules::ours(Duration::from_secs(1), Duration::from_millis(500));
         let mut suspicion = Suspicion::new(life(1), id(1), Instant::ZERO, members, &rules);
-        let shortest = rules.period.scale((5e6 * libm::log10(members as f64).max(1.0)) as u64, 1_000_000);
+        let periods = (1.7 * libm::log10(members as f64)).max(5.0);
+        let shortest = rules.period.scale((1e6 * periods) as u64, 1_000_000);
         let mut last = suspicion.deadline();
         let alone = members < 3;
         prop_assert_eq!(last, Instant::ZERO + if alone { shortest } else { shortest.scale(6, 1) });

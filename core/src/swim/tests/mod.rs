@@ -1,5 +1,6 @@
 //! Transcripts of one machine, laws of merging and bounds, and small seeded worlds.
 
+mod agreement;
 mod hostile;
 mod laws;
 mod transcripts;
@@ -97,6 +98,13 @@ impl Swim {
         assert!(!self.gossip.is_fresh(6) || self.gossiping, "rumours are sent");
         assert_eq!(self.gossiping, self.timers.deadline(Timer::Gossip).is_some());
         assert!(self.relays.len() <= probe::RELAYS_MAX);
+        for seq in self.relays.numbers() {
+            assert!(self.timers.deadline(Timer::Relay(seq)).is_some(), "a question for another ends");
+        }
+        if let Some(round) = self.round.as_ref().filter(|round| !round.answered) {
+            let next = self.timers.deadline(Timer::Period).expect("there is a next round");
+            assert!(next <= round.ends_at, "a round ends with the next");
+        }
         assert!(self.members.iter().count() <= MEMBERS_MAX);
         assert_eq!(self.exchange.is_some(), self.timers.deadline(Timer::Page).is_some(), "an exchange ends");
     }

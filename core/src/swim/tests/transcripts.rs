@@ -163,7 +163,12 @@ fn silence_becomes_suspicion_and_death() {
         2722  > to n2 pull both ways [n2 1.0 suspect by n1]
         3558  > to n2 ping q3 of n2 [n2 1.0 suspect by n1]
         6558  > to n2 ping q4 of n2 [n2 1.0 suspect by n1]
-        10558 > to n2 ping q5 of n2 [n2 1.0 suspect by n1]
+        6558  > to n2 ping q5 of n2 [n2 1.0 suspect by n1]
+        7558  > to n2 ping q6 of n2 [n2 1.0 suspect by n1]
+        8558  > to n2 ping q7 of n2 [n2 1.0 suspect by n1]
+        9558  > to n2 ping q8 of n2 [n2 1.0 suspect by n1]
+        10558 > to n2 ping q9 of n2 [n2 1.0 suspect by n1]
+        10558 > to n2 ping q10 of n2 [n2 1.0 suspect by n1]
         11558 > Unheard
         11558 > n2 is Dead
         11627 > to n2 rumours [n2 1.0 dead]

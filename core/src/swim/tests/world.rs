@@ -24,6 +24,12 @@ pub struct World {
     pub cut: BTreeSet<(usize, usize)>,
     /// Every change that any machine reported: (ms, observer, subject, status).
     pub history: Vec<(u64, usize, NodeId, MemberStatus)>,
+    /// Whether nothing was said that no machine would say: then the laws of [`World::hold`] are held.
+    pub honest: bool,
+    /// The highest incarnation that each node ever made.
+    made: BTreeMap<NodeId, Incarnation>,
+    /// What each running machine knew of each member after its last step.
+    known: BTreeMap<(usize, NodeId), (Incarnation, u8)>,
     digest: u64,
 }
 
@@ -53,6 +59,9 @@ impl World {
             loss_permille: 0,
             cut: BTreeSet::new(),
             history: Vec::new(),
+            honest: true,
+            made: BTreeMap::new(),
+            known: BTreeMap::new(),
             digest: 0,
         }
     }
@@ -75,6 +84,7 @@ impl World {
         let mut swim = Swim::new(self.seats[seat].config.clone(), seed);
         let mut out = Effects::new();
         swim.start(at(self.now_ms), &mut out);
+        self.made.insert(self.seats[seat].config.node, swim.incarnation());
         self.seats[seat].swim = Some(swim);
         self.perform(seat, out);
     }
@@ -83,6 +93,7 @@ impl World {
     pub fn crash(&mut self, seat: usize) {
         self.seats[seat].swim = None;
         self.seats[seat].config.boot = self.seats[seat].config.boot.next();
+        self.known.retain(|(observer, _), _| *observer != seat);
     }
 
     pub fn leave(&mut self, seat: usize) {
@@ -136,7 +147,27 @@ impl World {
         let Some(swim) = self.seats[seat].swim.as_mut() else { return };
         act(swim, &mut out);
         swim.check();
+        if self.honest {
+            self.hold(seat);
+        }
         self.perform(seat, out);
+    }
+
+    /// What a step may not do to what a machine knows of others.
+    fn hold(&mut self, seat: usize) {
+        let swim = self.seats[seat].swim.as_ref().expect("it has just made a step");
+        let own = self.made.entry(self.seats[seat].config.node).or_default();
+        assert!(swim.incarnation() >= *own, "a node never goes back");
+        *own = swim.incarnation();
+        for (_, member) in swim.members.iter() {
+            let (node, now) = (member.fact.node, member.fact.key());
+            let made = self.made.get(&node).copied().unwrap_or_default();
+            assert!(now.0 <= made, "{node:?} is known at {:?} and has made {made:?}", now.0);
+            let before = self.known.insert((seat, node), now).unwrap_or_default();
+            assert!(now >= before, "a record goes back");
+            let died = before.1 >= Claim::Dead.rank();
+            assert!(!died || now.1 >= Claim::Dead.rank() || now.0 > before.0, "back without news of its own");
+        }
     }
 
     fn perform(&mut self, seat: usize, out: Effects) {
@@ -166,6 +197,10 @@ impl World {
             let source = self.seats[from].config.addr;
             self.queue.insert((self.now_ms + latency, self.sent), (to, source, packet));
         }
+    }
+
+    pub fn is_up(&self, seat: usize) -> bool {
+        self.seats[seat].swim.is_some()
     }
 
     pub fn swim(&self, seat: usize) -> &Swim {
