@@ -95,8 +95,11 @@ fn kind_of(word: &str, names: &BTreeMap<String, &'static str>) -> String {
     if let Some(kind) = names.get(bare) {
         return format!("{kind}{end}");
     }
-    if bare.len() == 32 && bare.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return format!("id{end}");
+    // Ids have 32 hexadecimal digits, digests of states 16.
+    match bare.len() {
+        32 if bare.bytes().all(|byte| byte.is_ascii_hexdigit()) => return format!("id{end}"),
+        16 if bare.bytes().all(|byte| byte.is_ascii_hexdigit()) => return format!("#{end}"),
+        _ => {}
     }
     let mut out = String::new();
     for c in bare.chars() {
@@ -132,6 +135,10 @@ mod tests {
         assert_eq!(
             of("g1 panicked: the index is 4 (at core/src/ledger/mod.rs:17:5)"),
             "gate panicked: the index is # in core/src/ledger/mod.rs"
+        );
+        assert_eq!(
+            of("at index 6 g1 has state 00ddab1b2da3f4c5, dc-a/m1 ab12df345d6f7dc8"),
+            "at index # gate has state #, manager #"
         );
         assert_eq!(of("j1 has two results:\n  {..}"), of("j2 has two results:\n  {....}"));
         assert_eq!(of("9 ms after: j1 waits; j2 waits"), of("10 ms after: j2 waits"));
