@@ -22,6 +22,7 @@ pub mod event;
 pub mod fault;
 pub mod federation;
 pub mod gate;
+pub mod guard;
 pub mod id;
 pub mod jobs;
 pub mod ledger;

@@ -248,6 +248,12 @@ pub enum Observation {
     /// All datacenters are well again after a suspected partition.
     #[n(85)]
     PartitionHealed,
+    /// A manager has not answered several requests to run a job: it gets no more for a while.
+    #[n(86)]
+    CircuitOpened(#[n(0)] NodeId),
+    /// It has answered a trial.
+    #[n(87)]
+    CircuitClosed(#[n(0)] NodeId),
 
     // ---- manager ----
     /// A job is in the datacenter's log.

@@ -75,15 +75,18 @@ impl Federation {
         })
     }
 
-    fn leader(&self, now: Instant, dc: DcId, links: &Links) -> Option<NodeId> {
+    /// Who seems to lead the datacenter's log.
+    pub fn leader(&self, now: Instant, dc: DcId, links: &Links) -> Option<NodeId> {
         self.leading(now, dc, links).map(|(_, leader)| leader)
     }
 
-    /// The newest figures: the leader's, or those of the manager with the highest term; old ones only where all are.
+    /// The newest figures: the leader's, or those of the manager with the highest term; old ones only where all are, and
+    /// those of a process that has not seen any worker yet only where none has.
     pub(super) fn newest(&self, now: Instant, dc: DcId, links: &Links, connected: bool) -> Option<&Fact> {
         let leader = self.leader(now, dc, links);
         let rank = |(manager, fact): &(NodeId, &Fact)| {
-            (!self.is_old(now, fact), Some(*manager) == leader, fact.load.term, fact.load.version)
+            let knows = fact.load.known_workers > 0 || fact.load.capacity.workers > 0;
+            (!self.is_old(now, fact), knows, Some(*manager) == leader, fact.load.term, fact.load.version)
         };
         self.words(now, dc, links, connected).max_by_key(rank).map(|(_, fact)| fact)
     }

@@ -7,6 +7,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use super::command::{DcAt, GateCommand};
 use super::duties::{Context, Plan};
@@ -165,30 +166,55 @@ impl Courier {
                 plan.look_at(due);
                 return None;
             }
+            if self.ask == Ask::Dispatch && context.links.is_connected(last) {
+                plan.silent.push(last);
+            }
             self.missed();
         }
         if now < self.not_before {
             plan.look_at(self.not_before);
             return None;
         }
-        let manager = self.choose(dc, owner, context)?;
+        let manager = self.choose(dc, owner, context, plan)?;
         self.last = Some(manager);
         self.sent = Some(now);
         plan.look_at(now + context.timing.request_timeout);
         Some(manager)
     }
 
-    /// The named manager; else the owner or the believed leader; after one that did not help, the next.
-    fn choose(&mut self, dc: DcId, owner: Option<NodeId>, context: &Context<'_>) -> Option<NodeId> {
-        if let Some(hint) = self.hint.take().filter(|hint| context.links.is_connected(*hint)) {
-            return Some(hint);
+    /// The named manager; else the owner or the believed leader; after one that did not help, the next. To run a job is
+    /// asked of nobody whose circuit is open; what ends or moves one is asked of everybody.
+    fn choose(
+        &mut self,
+        dc: DcId,
+        owner: Option<NodeId>,
+        context: &Context<'_>,
+        plan: &mut Plan,
+    ) -> Option<NodeId> {
+        let now = context.now.mono;
+        let ask = self.ask;
+        let may_be_asked = |manager: &NodeId| ask != Ask::Dispatch || context.breakers.allows(now, *manager);
+        let hint = self.hint.take().filter(|hint| context.links.is_connected(*hint));
+        // Where the one that takes jobs is let alone, it is of no use to ask others for its name again and again.
+        let order = hint.map_or_else(|| self.in_turn(dc, owner, context), |hint| alloc::vec![hint]);
+        let chosen = order.iter().copied().find(may_be_asked);
+        if chosen.is_none() && !order.is_empty() {
+            self.not_before = now + RECHECK;
+            plan.look_at(self.not_before);
         }
+        chosen
+    }
+
+    /// The connected managers in the order in which they are asked.
+    fn in_turn(&self, dc: DcId, owner: Option<NodeId>, context: &Context<'_>) -> Vec<NodeId> {
         let mut order = context.federation.managers(context.now.mono, dc, context.links);
         if let Some(place) = order.iter().position(|manager| Some(*manager) == owner) {
             order[..=place].rotate_right(1);
         }
         let next = order.iter().position(|manager| Some(*manager) == self.last).map_or(0, |place| place + 1);
-        order.get(next).or(order.first()).copied()
+        let turn = next % order.len().max(1);
+        order.rotate_left(turn);
+        order
     }
 }
 
@@ -239,6 +265,7 @@ impl GateJob {
             }
             if let Some(manager) = courier.advance(dc, owner, context, plan) {
                 courier.sent_job |= ask == Ask::Dispatch;
+                plan.asked.extend((ask == Ask::Dispatch).then_some(manager));
                 let message = self.request(job, place, ask, manager, context);
                 if ask == Ask::Dispatch {
                     out.push(Effect::Observe(Observation::Dispatched { job, dc }));
@@ -406,6 +433,9 @@ impl Gate {
         out: &mut Effects,
     ) -> Result<(), Stale> {
         let again = now.mono + self.boot.config.timing.reconcile;
+        if self.breakers.answered(from) {
+            out.push(Effect::Observe(Observation::CircuitClosed(from)));
+        }
         let (dc, record) = self.asked(now, from, job, gate_epoch)?;
         let courier = record.live.couriers.get_mut(&dc).ok_or(Stale::Duplicate)?;
         match reply {

@@ -15,6 +15,7 @@ use crate::config::{Limits, Timing};
 use crate::effect::{Effect, Effects};
 use crate::fault::{Fault, FaultCode};
 use crate::federation::Federation;
+use crate::guard::Breakers;
 use crate::id::{DcEpoch, DcId, GateEpoch, JobId, NodeId, WorkflowIx};
 use crate::jobs::JobStatus;
 use crate::link::Links;
@@ -35,6 +36,7 @@ pub(super) struct Context<'a> {
     pub limits: &'a Limits,
     pub links: &'a Links,
     pub federation: &'a Federation,
+    pub breakers: &'a Breakers,
     /// Whether this gate's lease holds: whether it may act as an owner.
     pub active: bool,
     /// Whether this record's place may soon be needed: see [`GateState::is_crowded`].
@@ -48,6 +50,10 @@ pub(super) struct Plan {
     pub commands: Vec<(Topic, GateCommand)>,
     /// When to look again.
     pub next: Option<Instant>,
+    /// Managers that were asked to run the job now.
+    pub asked: Vec<NodeId>,
+    /// Managers that did not answer such a request in time.
+    pub silent: Vec<NodeId>,
 }
 
 impl Plan {

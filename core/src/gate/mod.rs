@@ -50,6 +50,7 @@ use crate::effect::{Effect, Effects, HaltReason};
 use crate::event::Event;
 use crate::fault::Fault;
 use crate::federation::Federation;
+use crate::guard::Breakers;
 use crate::id::{CallId, DcId, GateEpoch, JobId, NodeId, Role};
 use crate::ledger::{Applied, Ledger};
 use crate::link::Links;
@@ -107,6 +108,7 @@ pub struct Gate {
     swim: Swim,
     links: Links,
     federation: Federation,
+    breakers: Breakers,
     wheel: Wheel<Timer>,
     rng: NodeRng,
     job_ids: JobIds,
@@ -152,6 +154,7 @@ impl Gate {
             swim: Swim::new(swim, boot.seed),
             links: Links::new(boot.seed),
             federation: Federation::new(config, boot.boot),
+            breakers: Breakers::default(),
             wheel: Wheel::default(),
             rng: NodeRng::new(boot.seed, STREAM),
             job_ids: JobIds::new(boot.seed),
@@ -270,6 +273,7 @@ impl Gate {
             }
             Event::Disconnected { peer } => {
                 self.links.disconnected(peer);
+                self.breakers.forget(peer);
                 self.federation.connection_changed(now.mono, peer, &self.links, out);
                 self.wake_couriers(peer);
             }
@@ -536,6 +540,7 @@ impl Gate {
                 limits: &self.boot.config.limits,
                 links: &self.links,
                 federation: &self.federation,
+                breakers: &self.breakers,
                 active,
                 crowded,
             };
@@ -550,6 +555,15 @@ impl Gate {
                 Some(at) if at <= now.mono => self.wheel.arm(Timer::Duty(job), now.mono + RETRY),
                 Some(at) => self.wheel.arm(Timer::Duty(job), at),
                 None => drop(self.wheel.disarm(Timer::Duty(job))),
+            }
+            // In this order: what is asked now was decided before its predecessor's silence counted.
+            for manager in plan.asked {
+                self.breakers.sent(now.mono, manager);
+            }
+            for manager in plan.silent {
+                if self.breakers.failed(now.mono, manager) {
+                    out.push(Effect::Observe(Observation::CircuitOpened(manager)));
+                }
             }
             for news in plan.commands {
                 self.propose_for(now, job, Some(news), out);

@@ -197,7 +197,13 @@ impl Gate {
             Placement::Only(dcs) => dcs.len(),
         };
         let needed = needed_cores(spec, count as u16);
-        let usable = |dc: &DcId| self.federation.candidate(now.mono, *dc, needed, &self.links);
+        let usable = |dc: &DcId| {
+            let mut candidate = self.federation.candidate(now.mono, *dc, needed, &self.links)?;
+            // Whoever leads takes the job, or nobody does.
+            let leader = self.federation.leader(now.mono, *dc, &self.links);
+            candidate.degraded |= leader.is_some_and(|leader| !self.breakers.allows(now.mono, leader));
+            Some(candidate)
+        };
         let mut candidates: Vec<_> = wanted.iter().filter_map(usable).collect();
         if candidates.is_empty() {
             let never = self.federation.is_infeasible(now.mono, wanted.iter().copied(), needed, &self.links);

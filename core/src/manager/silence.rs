@@ -28,12 +28,19 @@ impl DcJob {
     pub(super) fn judge_silence(&mut self, cx: &mut Context<'_>) {
         let (pool, now, timing) = (cx.pool, cx.now, &cx.config.timing);
         let over = self.facts.ended.is_some();
-        self.live.suspicions.retain(|worker| !over && !pool.is_gone(now, timing, worker));
+        // Of one that cannot be reached the silence has another reason, which membership judges.
+        self.live.suspicions.retain(|worker, status| {
+            !over
+                && !pool.is_gone(now, timing, worker)
+                && (status == Status::Dead || pool.is_reachable(worker))
+        });
         while let Some(worker) = self.live.suspicions.expire(now.mono) {
             for known in &mut self.workflows {
                 if !known.live.refused_by.contains(&worker) {
                     known.live.refused_by.push(worker);
                 }
+                let watched = known.shards.values_mut().filter(|shard| shard.facts.worker == worker);
+                watched.for_each(|shard| shard.live.deserted |= shard.live.heard.is_some());
             }
             let job = self.accepted.job;
             cx.out.push(Effect::Observe(Observation::WorkerDeadForJob { job, worker }));
@@ -52,11 +59,12 @@ impl DcJob {
             shard.live.heard = None;
             return;
         }
-        if self.live.suspicions.status(worker) == Status::Dead {
-            shard.live.deserted = true;
-        }
         if shard.live.deserted {
             return self.ask_to_stop(cx, workflow, no, StopMode::Kill);
+        }
+        if shard.live.heard.is_none() && self.live.suspicions.status(worker) == Status::Dead {
+            // There was no better one, and it was given work again: it is judged anew.
+            self.live.suspicions.forget(worker);
         }
         let silent_at = *shard.live.heard.get_or_insert(cx.now.mono) + SILENCE;
         if cx.now.mono < silent_at {

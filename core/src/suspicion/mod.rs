@@ -26,7 +26,8 @@ mod tests;
 
 pub use timeout::{CONFIRMATIONS, Window};
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use smallvec::SmallVec;
 
 use self::extension::{Denial, Extension, Grant, Plea};
@@ -37,11 +38,14 @@ use crate::time::{Duration, Instant};
 pub const NODES_MAX: usize = 1_000;
 
 /// Who is suspected for a job, and who is dead for it.
+///
+/// Confirmations are many and verdicts few, so deadlines are not kept in order: an event costs one look-up, a verdict one
+/// pass over the job's suspects.
 #[derive(Clone, Debug, Default)]
 pub struct JobSuspicions {
     nodes: BTreeMap<NodeId, Standing>,
-    /// Deadlines of the suspected, in order.
-    order: BTreeSet<(Instant, NodeId)>,
+    /// No deadline lies before this; none at all where nobody is suspected.
+    next: Option<Instant>,
     tally: Tally,
 }
 
@@ -69,7 +73,8 @@ struct Suspicion {
     window: Window,
     opened: Instant,
     accusers: SmallVec<[NodeId; CONFIRMATIONS + 1]>,
-    extension: Extension,
+    /// Made with the first plea: most suspects never plead.
+    extension: Option<Box<Extension>>,
 }
 
 /// How a node stands with a job.
@@ -133,20 +138,18 @@ impl JobSuspicions {
             None if !room => Err(Refused::Full),
             None => {
                 let accusers = SmallVec::from_slice(&[by]);
-                let suspicion = Suspicion { window, opened: now, accusers, extension: Extension::default() };
-                self.order.insert((suspicion.deadline(), node));
+                let suspicion = Suspicion { window, opened: now, accusers, extension: None };
+                self.ends_by(suspicion.deadline());
                 self.nodes.insert(node, Standing::Suspected(suspicion));
                 self.tally.opened += 1;
                 Ok(Accused::Opened)
             }
             Some(Standing::Suspected(suspicion)) => {
-                let before = suspicion.deadline();
                 if !suspicion.confirm(by) {
                     return Ok(Accused::Known);
                 }
-                let after = suspicion.deadline();
-                self.order.remove(&(before, node));
-                self.order.insert((after, node));
+                let deadline = suspicion.deadline();
+                self.ends_by(deadline);
                 Ok(Accused::Confirmed)
             }
             Some(Standing::Dead) => Ok(Accused::Known),
@@ -157,6 +160,7 @@ impl JobSuspicions {
     pub fn heard(&mut self, node: NodeId) -> Option<Ended> {
         let ended = self.end(node)?;
         self.tally.refuted += u64::from(ended == Ended::Suspicion);
+        self.forget_next_of_none();
         Some(ended)
     }
 
@@ -164,12 +168,14 @@ impl JobSuspicions {
     pub fn forget(&mut self, node: NodeId) -> Option<Ended> {
         let ended = self.end(node)?;
         self.tally.cleared += u64::from(ended == Ended::Suspicion);
+        self.forget_next_of_none();
         Some(ended)
     }
 
     /// Forgets all but these: the others are dead for everything, or have nothing more to do with the job.
-    pub fn retain(&mut self, keep: impl Fn(NodeId) -> bool) {
-        let gone: SmallVec<[NodeId; 4]> = self.nodes.keys().copied().filter(|node| !keep(*node)).collect();
+    pub fn retain(&mut self, keep: impl Fn(NodeId, Status) -> bool) {
+        let gone = self.nodes.iter().filter(|(node, standing)| !keep(**node, standing.status()));
+        let gone: SmallVec<[NodeId; 4]> = gone.map(|(node, _)| *node).collect();
         for node in gone {
             self.forget(node);
         }
@@ -184,50 +190,66 @@ impl JobSuspicions {
         let Some(Standing::Suspected(suspicion)) = self.nodes.get_mut(&node) else {
             return Err(Denial::NotSuspected);
         };
-        let before = suspicion.deadline();
-        let answer = suspicion.extension.plead(now, plea);
-        let after = suspicion.deadline();
-        self.order.remove(&(before, node));
-        self.order.insert((after, node));
-        answer
+        suspicion.extension.get_or_insert_default().plead(now, plea)
     }
 
     /// The next node whose time has run out: from now on it is dead for the job.
     pub fn expire(&mut self, now: Instant) -> Option<NodeId> {
-        let (_, node) = self.order.first().copied().filter(|(deadline, _)| *deadline <= now)?;
-        self.order.pop_first();
+        self.next.filter(|next| *next <= now)?;
+        let deadline = |standing: &Standing| match standing {
+            Standing::Suspected(suspicion) => Some(suspicion.deadline()),
+            Standing::Dead => None,
+        };
+        let suspected = self.nodes.iter().filter_map(|(node, standing)| Some((deadline(standing)?, *node)));
+        let first = suspected.min();
+        self.next = first.map(|(deadline, _)| deadline);
+        let (_, node) = first.filter(|(deadline, _)| *deadline <= now)?;
         self.nodes.insert(node, Standing::Dead);
         self.tally.expired += 1;
+        self.forget_next_of_none();
         Some(node)
     }
 
-    /// The earliest deadline.
+    /// When [`JobSuspicions::expire`] may have something to tell: no deadline lies before this.
     pub fn next(&self) -> Option<Instant> {
-        self.order.first().map(|(deadline, _)| *deadline)
+        self.next
     }
 
     /// How a node stands.
     pub fn status(&self, node: NodeId) -> Status {
-        match self.nodes.get(&node) {
-            None => Status::Trusted,
-            Some(Standing::Suspected(suspicion)) => Status::Suspected(suspicion.deadline()),
-            Some(Standing::Dead) => Status::Dead,
-        }
+        self.nodes.get(&node).map_or(Status::Trusted, Standing::status)
     }
 
     /// What became of all suspicions, and how many are open.
-    pub fn tally(&self) -> (Tally, usize) {
-        (self.tally, self.order.len())
+    pub fn tally(&self) -> (Tally, u64) {
+        let Tally { opened, expired, refuted, cleared } = self.tally;
+        (self.tally, opened - expired - refuted - cleared)
     }
 
     fn end(&mut self, node: NodeId) -> Option<Ended> {
         Some(match self.nodes.remove(&node)? {
-            Standing::Suspected(suspicion) => {
-                self.order.remove(&(suspicion.deadline(), node));
-                Ended::Suspicion
-            }
+            Standing::Suspected(_) => Ended::Suspicion,
             Standing::Dead => Ended::Death,
         })
+    }
+
+    fn ends_by(&mut self, deadline: Instant) {
+        self.next = Some(self.next.map_or(deadline, |next| next.min(deadline)));
+    }
+
+    fn forget_next_of_none(&mut self) {
+        if self.tally().1 == 0 {
+            self.next = None;
+        }
+    }
+}
+
+impl Standing {
+    fn status(&self) -> Status {
+        match self {
+            Self::Suspected(suspicion) => Status::Suspected(suspicion.deadline()),
+            Self::Dead => Status::Dead,
+        }
     }
 }
 
@@ -245,6 +267,6 @@ impl Suspicion {
     }
 
     fn granted(&self) -> Duration {
-        self.extension.total()
+        self.extension.as_ref().map_or(Duration::ZERO, |extension| extension.total())
     }
 }

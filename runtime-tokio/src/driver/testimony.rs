@@ -53,6 +53,7 @@ impl Testimony {
             | Observation::TargetReplaced { .. }
             | Observation::PartitionSuspected { .. }
             | Observation::EvictionHeld { .. }
+            | Observation::CircuitOpened(_)
             | Observation::WorkerDeadForJob { .. } => {
                 tracing::warn!(target: "tidegate::node", node, "{observation:?}");
             }
@@ -63,6 +64,7 @@ impl Testimony {
             | Observation::DcHealth { .. }
             | Observation::DcLeader { .. }
             | Observation::PartitionHealed
+            | Observation::CircuitClosed(_)
             | Observation::WorkerSuspected { .. }
             | Observation::WorkerBackForJob { .. }
             | Observation::BecameLeader(_)

@@ -211,3 +211,25 @@ fn a_final_over_a_fence_that_is_too_old_is_refused_and_a_newer_one_is_adopted() 
     world.hear("eu-m1", Message::DcFinal { job, dc_epoch: DcEpoch(2), report });
     assert_eq!(world.status_of(job), JobStatus::Completed);
 }
+
+#[test]
+fn a_manager_that_does_not_answer_is_let_alone_and_tried_once() {
+    let mut world = World::new();
+    world.up("eu-m0", 50);
+    let only_eu = || JobSpec { placement: Placement::Only(vec![dc("eu")]), ..sleep_job() };
+    let jobs: Vec<JobId> = (0..3).map(|_| world.submit(only_eu()).0).collect();
+    let opened = Observation::CircuitOpened(manager("eu-m0"));
+    let out = world.pass(5_000);
+    assert_eq!(observed(&out).iter().filter(|seen| **seen == opened).count(), 1, "three silences");
+
+    let (_, out) = world.submit(only_eu());
+    assert_eq!(dispatched(&out), []);
+    assert_eq!(dispatched(&world.pass(9_900)), [], "nobody asks it, whatever waits");
+    assert_eq!(dispatched(&world.pass(200)).len(), 1, "one of four jobs is the trial");
+    assert_eq!(dispatched(&world.pass(1_500)), []);
+
+    let closed = Observation::CircuitClosed(manager("eu-m0"));
+    let out = world.accept("eu-m0", jobs[0]);
+    assert!(observed(&out).contains(&closed), "{out:?}");
+    assert!(dispatched(&world.pass(2_000)).len() >= 2, "the others follow");
+}

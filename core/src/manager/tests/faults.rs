@@ -355,6 +355,21 @@ fn a_living_worker_that_is_silent_for_a_job_is_dead_for_it_and_its_run_is_replac
 }
 
 #[test]
+fn a_worker_that_cannot_be_reached_is_not_suspected_for_a_job() {
+    let mut bench = running_http(OnWorkerLoss::Replace);
+    let suspected = Observation::WorkerSuspected { job: JOB, worker: W1 };
+    for seq in 1..=61 {
+        bench.pass(1_000);
+        progress(&mut bench, W2, 1, seq, 0, 500 * seq as u32);
+    }
+    assert!(bench.saw(suspected));
+    // Its machine dies before the verdict: membership judges it, and it has no other death.
+    bench.event(Event::Disconnected { peer: W1 });
+    bench.pass(10_000);
+    assert!(!bench.saw(Observation::WorkerDeadForJob { job: JOB, worker: W1 }));
+}
+
+#[test]
 fn a_restart_goes_on_from_the_rows() {
     let mut bench = running_http(OnWorkerLoss::Replace);
     bench.result(W1, run(0, 1), Outcome::Completed, requests(10, 60_000));

@@ -1,0 +1,203 @@
+//! Circuit breakers: requests that somebody else can serve do not go to a peer that has stopped answering them.
+//!
+//! | in | Closed | Open | Half open |
+//! |---|---|---|---|
+//! | [`Breakers::allows`] | yes | no | yes, until a trial is under way |
+//! | [`Breakers::failed`] | counts; opens at [`FAILURES`] within [`WINDOW`] | too late to count | opens again |
+//! | [`Breakers::answered`] | forgets its failures | too late to count | closes |
+//! | [`OPEN_FOR`] passes | | half open | |
+//!
+//! A failure is silence: a peer that refuses is well. Nothing that is critical asks here. There are no timers: what the
+//! state is follows from the time of asking, and asking changes nothing.
+
+use alloc::collections::BTreeMap;
+use smallvec::SmallVec;
+
+use crate::id::NodeId;
+use crate::time::{Duration, Instant};
+
+/// Failures that open a circuit, if they lie within [`WINDOW`].
+pub const FAILURES: usize = 3;
+/// See [`FAILURES`].
+pub const WINDOW: Duration = Duration::from_secs(30);
+/// Then a peer is let alone for this long, and tried once.
+pub const OPEN_FOR: Duration = Duration::from_secs(10);
+
+/// The circuits of those that have failed of late. Gone with the peer's connection.
+#[derive(Clone, Debug, Default)]
+pub struct Breakers {
+    peers: BTreeMap<NodeId, Breaker>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Breaker {
+    /// The newest failures, oldest first.
+    failures: SmallVec<[Instant; FAILURES]>,
+    /// Opened, until then; half open afterwards.
+    open_until: Option<Instant>,
+    /// Half open, and one request is under way, since then. One of which nobody tells the outcome is forgotten in time.
+    trial: Option<Instant>,
+}
+
+impl Breakers {
+    /// Whether a request may go to a peer.
+    pub fn allows(&self, now: Instant, peer: NodeId) -> bool {
+        self.peers.get(&peer).is_none_or(|breaker| match breaker.open_until {
+            None => true,
+            Some(until) => now >= until && !breaker.on_trial(now),
+        })
+    }
+
+    /// A request went to a peer: where the circuit is half open, it is the trial.
+    pub fn sent(&mut self, now: Instant, peer: NodeId) {
+        if let Some(breaker) = self.peers.get_mut(&peer) {
+            breaker.trial = breaker.open_until.map(|_| now);
+        }
+    }
+
+    /// A request had no answer. Tells whether that opened the circuit.
+    pub fn failed(&mut self, now: Instant, peer: NodeId) -> bool {
+        let breaker = self.peers.entry(peer).or_default();
+        match breaker.open_until {
+            Some(_) if breaker.trial.is_some() => {}
+            // Of a request that left before it opened.
+            Some(_) => return false,
+            None => {
+                breaker.failures.retain(|at| now.since(*at) < WINDOW);
+                breaker.failures.push(now);
+                if breaker.failures.len() < FAILURES {
+                    return false;
+                }
+            }
+        }
+        breaker.failures.clear();
+        breaker.trial = None;
+        breaker.open_until = Some(now + OPEN_FOR);
+        true
+    }
+
+    /// A peer answered a request. Tells whether that closed the circuit.
+    pub fn answered(&mut self, peer: NodeId) -> bool {
+        let Some(breaker) = self.peers.get(&peer) else { return false };
+        let closes = breaker.trial.is_some();
+        if closes || breaker.open_until.is_none() {
+            self.peers.remove(&peer);
+        }
+        closes
+    }
+
+    /// The connection to a peer is gone, and with it what its silence meant.
+    pub fn forget(&mut self, peer: NodeId) {
+        self.peers.remove(&peer);
+    }
+}
+
+impl Breaker {
+    fn on_trial(&self, now: Instant) -> bool {
+        self.trial.is_some_and(|since| now.since(since) < OPEN_FOR)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    const PEER: NodeId = NodeId([7; 16]);
+    const OTHER: NodeId = NodeId([8; 16]);
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    /// A circuit that opened at 55 s.
+    fn opened() -> Breakers {
+        let mut breakers = Breakers::default();
+        let opened: Vec<bool> =
+            [5, 10, 45, 50, 55].into_iter().map(|s| breakers.failed(at(s * 1_000), PEER)).collect();
+        assert_eq!(opened, [false, false, false, false, true], "the first two had left the window");
+        breakers
+    }
+
+    #[test]
+    fn it_opens_at_three_failures_within_the_window_and_no_other_with_it() {
+        let breakers = opened();
+        assert!(!breakers.allows(at(55_000), PEER) && !breakers.allows(at(64_999), PEER));
+        assert!(breakers.allows(at(65_000), PEER));
+        assert!(breakers.allows(at(55_000), OTHER));
+    }
+
+    #[test]
+    fn one_trial_and_its_answer_close_it() {
+        let mut breakers = opened();
+        assert!(breakers.allows(at(65_000), PEER), "half open");
+        breakers.sent(at(65_000), PEER);
+        assert!(!breakers.allows(at(65_001), PEER), "one trial at a time");
+        assert!(breakers.answered(PEER));
+        assert!(breakers.allows(at(65_002), PEER) && breakers.peers.is_empty(), "its history is empty");
+        assert!(!breakers.failed(at(66_000), PEER), "so one more failure is the first");
+    }
+
+    #[test]
+    fn a_failed_trial_opens_it_again_and_the_wait_begins_anew() {
+        let mut breakers = opened();
+        breakers.sent(at(66_000), PEER);
+        assert!(breakers.failed(at(71_000), PEER));
+        assert!(!breakers.allows(at(80_999), PEER) && breakers.allows(at(81_000), PEER));
+    }
+
+    #[test]
+    fn a_trial_of_which_nobody_tells_is_not_the_last() {
+        let mut breakers = opened();
+        breakers.sent(at(66_000), PEER);
+        assert!(!breakers.allows(at(75_999), PEER) && breakers.allows(at(76_000), PEER));
+    }
+
+    #[test]
+    fn late_results_of_earlier_requests_neither_close_nor_prolong() {
+        let mut breakers = opened();
+        assert!(!breakers.failed(at(57_000), PEER) && !breakers.answered(PEER));
+        assert!(!breakers.allows(at(64_999), PEER) && breakers.allows(at(65_000), PEER));
+    }
+
+    #[test]
+    fn an_answer_forgets_failures_and_a_lost_connection_everything() {
+        let mut breakers = Breakers::default();
+        breakers.failed(at(0), PEER);
+        breakers.failed(at(1), PEER);
+        assert!(!breakers.answered(PEER), "it was closed");
+        assert!(!breakers.failed(at(2), PEER));
+        let mut breakers = opened();
+        breakers.forget(PEER);
+        assert!(breakers.allows(at(56_000), PEER) && breakers.peers.is_empty());
+    }
+
+    proptest! {
+        /// Between two openings in a row lies the wait; requests to a peer that never answers are rare; asking changes
+        /// nothing.
+        #[test]
+        fn at_most_one_trial_in_each_wait(steps in proptest::collection::vec((0u64..6_000, 0u8..3), 0..200)) {
+            let (mut breakers, mut now, mut opened) = (Breakers::default(), 0, None::<u64>);
+            let mut trial = None::<u64>;
+            for (ms, what) in steps {
+                now += ms;
+                let allowed = breakers.allows(at(now), PEER);
+                if let Some(opened) = opened {
+                    prop_assert!(!allowed || now - opened >= 10_000);
+                    prop_assert!(!allowed || trial.is_none_or(|trial| now - trial >= 10_000));
+                }
+                match what {
+                    0 if allowed => {
+                        breakers.sent(at(now), PEER);
+                        trial = opened.map(|_| now);
+                    }
+                    1 if breakers.failed(at(now), PEER) => (opened, trial) = (Some(now), None),
+                    2 if breakers.answered(PEER) => (opened, trial) = (None, None),
+                    _ => {}
+                }
+                prop_assert_eq!(breakers.allows(at(now), PEER), breakers.allows(at(now), PEER));
+            }
+        }
+    }
+}
