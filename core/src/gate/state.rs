@@ -49,7 +49,7 @@ impl GateState {
     pub(super) fn remove(&mut self, job: JobId) -> Option<GateJob> {
         let record = self.jobs.remove(&job)?;
         if let Some(key) = record.origin.key_of_tenant() {
-            self.keys.remove(&key);
+            self.forget_key(&key, job);
         }
         if let Some(count) = self.per_tenant.get_mut(&record.origin.tenant) {
             *count -= 1;
@@ -102,7 +102,16 @@ impl GateState {
         let Some(tombstone) = self.tombstones.remove(&job) else { return };
         self.buried.remove(&(tombstone.dropped_at, job));
         if let Some(key) = tombstone.key {
-            self.keys.remove(&(tombstone.tenant, key));
+            self.forget_key(&(tombstone.tenant, key), job);
+        }
+    }
+
+    /// A job's record or tombstone has gone. Its key goes with it unless the other one is there, or another job has it
+    /// now: a snapshot brings what is new before it takes what is old.
+    fn forget_key(&mut self, key: &(Tenant, String), job: JobId) {
+        let is_there = self.jobs.contains_key(&job) || self.tombstones.contains_key(&job);
+        if !is_there && self.keys.get(key) == Some(&job) {
+            self.keys.remove(key);
         }
     }
 

@@ -173,7 +173,10 @@ impl Client {
             |task: &Task| task.purpose.is_one_call() && !task.gates.iter().any(|&gate| scene.is_healed(gate));
         // A follower or a question that waits for an observation may never get its moment.
         let never = |task: &Task| task.on_seen && !task.waits && !matches!(task.purpose, Purpose::Run);
-        let open = self.tasks.iter().filter(|task| !task.over && !hopeless(task) && !never(task));
+        // Nobody ever accepts what no datacenter that is left has the cores for.
+        let nowhere = |task: &Task| scene.job(&task.label).is_none() && !scene.is_placeable(&task.label);
+        let is_open = |task: &&Task| !task.over && !hopeless(task) && !never(task) && !nowhere(task);
+        let open = self.tasks.iter().filter(is_open);
         open.map(|task| match (&task.purpose, task.machine.as_ref().and_then(Machine::job)) {
             (Purpose::Run, None) => format!("{} is not accepted", task.label),
             (Purpose::Run, Some(job)) => format!("{} ({job}) has no final result", task.label),

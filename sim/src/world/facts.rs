@@ -10,14 +10,15 @@ use tidegate_core::api::{Answer, ClientEvent, Request};
 use tidegate_core::census::Census;
 use tidegate_core::effect::HaltReason;
 use tidegate_core::id::{DcEpoch, DcId, GateEpoch, JobId, NodeId, Role, RunId, Term};
-use tidegate_core::jobs::{JobResult, Outcome, ShardRun, Totals};
+use tidegate_core::jobs::{JobResult, Outcome, Placement, ShardRun, Totals};
 use tidegate_core::observe::Observation;
+use tidegate_core::routing::needed_cores;
 use tidegate_core::store::Write;
 use tidegate_core::swim::Packet;
 use tidegate_core::wire::Message;
 
 use super::clock::Time;
-use crate::plan::{Plan, Selector};
+use crate::plan::{DatacenterPlan, JobPlan, Plan, Selector};
 
 /// Place of a node or client in a world: nodes first, in the order of the plan, then clients.
 pub type HostIx = usize;
@@ -411,6 +412,31 @@ impl Scene {
     /// Whether a host works again, now that the faults are over.
     pub fn is_healed(&self, host: HostIx) -> bool {
         self.healed && self.core.as_ref().is_none_or(|core| core[host])
+    }
+
+    /// Whether a job of the plan can be placed at all: some healed datacenter that it allows has the cores of its widest
+    /// workflow. Where everything is healed the gates themselves must say so.
+    pub fn is_placeable(&self, label: &str) -> bool {
+        let mut jobs = self.plan.clients.iter().flat_map(|client| &client.jobs);
+        let Some(Ok(spec)) = jobs.find(|job| job.name == label).map(JobPlan::spec) else { return true };
+        let datacenters = &self.plan.cluster.datacenters;
+        let (allowed, parts) = match &spec.placement {
+            Placement::Any => (None, 1),
+            Placement::Count(count) => (None, (*count).min(datacenters.len() as u16)),
+            Placement::Only(dcs) => (Some(dcs), dcs.len() as u16),
+        };
+        let cores = |dc: &DatacenterPlan| -> u32 {
+            let healed = |n: usize| {
+                let name = format!("{}/w{n}", dc.name);
+                self.hosts.iter().position(|host| host.name == name).is_some_and(|host| self.is_healed(host))
+            };
+            let workers = dc.workers.iter().zip(1..).filter(|(_, n)| healed(*n));
+            workers.map(|(worker, _)| u32::from(worker.cores)).sum()
+        };
+        let allows =
+            |dc: &DatacenterPlan| allowed.is_none_or(|dcs| dcs.iter().any(|it| it.as_str() == dc.name));
+        let needed = needed_cores(&spec, parts);
+        self.core.is_none() || datacenters.iter().any(|dc| allows(dc) && cores(dc) >= needed)
     }
 
     /// The gate that owns a job, by its fence, and the manager of a datacenter that does.

@@ -218,6 +218,26 @@ fn a_stale_fence_changes_no_row() {
     assert_eq!(rows(&state), before);
 }
 
+/// A replica that was away knows the record, and gets the tombstone by snapshot: what is new first, then what goes.
+#[test]
+fn a_key_outlives_the_record_where_a_snapshot_brings_the_tombstone() {
+    let mut ahead = GateState::default();
+    apply(&mut ahead, 1, accept(0, Some("k"), sleep_job()));
+    let mut behind = ahead.clone();
+    apply(&mut ahead, 2, GateCommand::JobFinal { by: by(0, 1), why: String::new() });
+    apply(&mut ahead, 3, GateCommand::JobReaped { by: by(0, 1), keep: 9 });
+    let (old, new) = (rows(&behind), rows(&ahead));
+    for (key, bytes) in &new {
+        behind.load_row(key, bytes).expect("a row that was written");
+    }
+    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+        behind.drop_row(key);
+    }
+    assert_eq!(behind.keys, ahead.keys);
+    let again = apply(&mut behind, 4, accept(1, Some("k"), sleep_job()));
+    assert_eq!(again.rows, BTreeSet::new(), "the key is taken");
+}
+
 #[test]
 fn a_report_of_many_parts_is_whole_in_any_order_and_leaves_no_parts() {
     let mut state = GateState::default();
