@@ -60,13 +60,18 @@ fn faults_of_disks_and_readers_happen() {
 #[test]
 fn every_point_of_a_driver_fires() {
     for point in Point::ALL {
-        let often = if point == Point::ResetAfterSend { 20 } else { 300 };
+        let often = match point {
+            Point::ResetAfterSend => 20,
+            // There are only a few calls.
+            Point::CallClosed => 900,
+            _ => 300,
+        };
         // Events wait only where something keeps a node busy.
         let beside = if point == Point::Reorder { ", hiccup = 100" } else { "" };
         let beside = if point == Point::Redeliver { ", reset_after_send = 20" } else { beside };
         let verdict = verdict(&format!("driver = {{ {} = {often}{beside} }}", point.name()), "");
         assert_eq!(verdict.violation, None, "{}", point.name());
-        assert!(verdict.fired.get(point.name()).is_some_and(|count| *count > 0), "{:?}", verdict.fired);
+        assert!(verdict.fired.contains_key(point.name()), "{}: {:?}", point.name(), verdict.fired);
     }
 }
 

@@ -346,6 +346,8 @@ impl Client {
             self.result = Some((result.clone(), now + ACKNOWLEDGE.0));
             self.calls.hang_up(out);
             self.calls.main.over();
+            // Whatever a cancel still waited for is over with it: a pause that nobody ends would be due for ever.
+            self.calls.side.over();
             self.calls.main.answer_within(ACKNOWLEDGE.1);
         }
         out.push(Output::Tell(event));

@@ -235,6 +235,22 @@ fn a_cancel_waits_for_the_job_and_is_repeated_until_recorded() {
     assert!(!step(&mut client, 700, Input::Wake).iter().any(|output| matches!(output, Output::Call { .. })));
 }
 
+/// A cancel that failed waits for its next try; the final result comes first, and then nothing may be due in the past.
+#[test]
+fn a_result_ends_the_pause_of_a_cancel_that_failed() {
+    let mut client = client();
+    let stream = following(&mut client);
+    let out = step(&mut client, 30, Input::Cancel { reason: "stop".to_string() });
+    let (_, cancel, request) = call_of(&out);
+    assert!(matches!(request, Request::Cancel { .. }));
+    step(&mut client, 40, Input::Lost { call: cancel, why: "reset".to_string() });
+    let last = event(1, 1, 0, ClientEventKind::Final(result()));
+    step(&mut client, 41, Input::Pushed { call: stream, event: last });
+    // Long after the pause, and before the acknowledgement's own end.
+    step(&mut client, 1_500, Input::Wake);
+    assert!(client.wake_at().is_none_or(|wake| wake > at(1_500).mono), "{:?}", client.wake_at());
+}
+
 #[test]
 fn a_silent_stream_is_opened_elsewhere() {
     let mut client = client();

@@ -38,7 +38,7 @@ sources! {
     /// Where the allocator put something.
     Address = "heap address" into Observation: std::ptr::from_ref(&*Box::new(0u8)).addr() as u64;
     /// Entropy of the operating system, by the only door that the standard library has to it.
-    Entropy = "OS entropy" into Timer: RandomState::new().hash_one(0);
+    Entropy = "OS entropy" into Observation: RandomState::new().hash_one(0);
     /// The wall clock.
     Clock = "wall clock" into Message: {
         SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64)
