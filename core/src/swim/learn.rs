@@ -353,6 +353,10 @@ impl Swim {
         if after == MemberStatus::Dead && probed {
             self.bury(now, ix);
         }
+        // Who left comes back by itself, unless it knows nobody: a lone manager is configured with none but itself.
+        if after == MemberStatus::Left && probed && member.seed && !self.dead.contains(&ix) {
+            self.dead.push(ix);
+        }
         let node = member.fact.node;
         self.changes.push((node, after));
         out.push(Effect::Observe(Observation::Member { node, status: after }));

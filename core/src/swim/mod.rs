@@ -137,7 +137,8 @@ pub struct Swim {
     strangers: Wheel<Ix>,
     /// Members that died lately: rumours still go to them, since they may be wrong.
     fallen: VecDeque<(Instant, Ix)>,
-    /// Those who may get a second chance: all of the dead whom this node asks, and some who came back.
+    /// Those who may get a second chance: all of the dead whom this node asks, configured ones that left, and some who
+    /// came back.
     dead: Vec<Ix>,
     round: Option<Round>,
     relays: Relays,

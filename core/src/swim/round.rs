@@ -273,7 +273,7 @@ impl Swim {
         while !self.dead.is_empty() {
             let pick = self.rng.below(self.dead.len() as u64) as usize;
             let ix = self.dead[pick];
-            if self.members.status(ix) == MemberStatus::Dead {
+            if matches!(self.members.status(ix), MemberStatus::Dead | MemberStatus::Left) {
                 let (seq, target) = (self.seq(), self.members.node(ix));
                 return self.ask(target, seq, out);
             }

@@ -168,6 +168,22 @@ fn a_partition_heals_without_help() {
     }
 }
 
+/// A lone manager is configured with none but itself: when it comes back from a leave, the workers must ask it.
+#[test]
+fn a_configured_member_that_left_is_asked_again() {
+    for seed in 0..SEEDS {
+        let mut world = settled(World::datacenter(seed, 1, 2));
+        world.leave(0);
+        world.run_for(3_000);
+        assert_eq!(world.count(0, MemberStatus::Left), 2, "seed {seed}");
+        world.crash(0);
+        world.run_for(20_000);
+        world.start(0);
+        world.run_for(60_000);
+        assert!(world.converged(), "seed {seed}: {:?}", world.strays());
+    }
+}
+
 #[test]
 fn whoever_leaves_is_not_mourned() {
     for seed in 0..SEEDS {
