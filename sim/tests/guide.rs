@@ -42,11 +42,15 @@ fn the_example_can_fail() {
     assert!(calm.violation.is_some(), "its point is reached without its faults");
 }
 
-/// The first cells of the oracles' table.
+/// The first cells of the oracles' table, each of which stands there once.
 fn documented() -> BTreeSet<String> {
     let (_, rest) = GUIDE.split_once("| oracle |").expect("the guide has the table");
     let rows = rest.lines().skip(2).take_while(|line| line.starts_with('|'));
-    rows.filter_map(|row| Some(row.split('|').nth(1)?.trim().to_string())).collect()
+    let mut names = BTreeSet::new();
+    for name in rows.filter_map(|row| Some(row.split('|').nth(1)?.trim().to_string())) {
+        assert!(names.insert(name.clone()), "{name} stands in the table twice");
+    }
+    names
 }
 
 /// Every name under which this program reports a violation.

@@ -53,7 +53,6 @@ impl Calm {
         let mut jobs = scene.plan.clients.iter().flat_map(|client| &client.jobs);
         let Some(plan) = jobs.find(|plan| plan.name == name) else { return Ok(()) };
         self.first = None;
-        self.tested += 1;
         if plan.place != Place::Any {
             return Ok(());
         }
@@ -63,6 +62,7 @@ impl Calm {
             |workers: &[crate::plan::WorkerPlan]| -> u16 { workers.iter().map(|one| one.cores).sum() };
         let all = &scene.plan.cluster.datacenters;
         let Some(chosen) = all.iter().find(|known| known.name == dc) else { return Ok(()) };
+        self.tested += 1;
         let nearer = all.iter().find(|other| {
             let (near, far) = (way(&other.name), way(dc));
             let as_large = cores(&other.workers) >= cores(&chosen.workers);

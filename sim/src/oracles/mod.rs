@@ -5,7 +5,8 @@
 //! to let a run pass: either the nodes or the rule is wrong, and the reason tells which.
 //!
 //! Four rules have no file here, since the world itself sees them broken: a node never panics, a call has one answer, a
-//! message is the same after the codec, and a gate asks only datacenters that it is connected to to run a job. Liveness is judged where a run ends: `world::check_end`.
+//! message is the same after the codec, and a gate asks only managers to run a job that it is connected to. Liveness is
+//! judged where a run ends: `world::check_end`.
 
 mod accepted;
 mod answers;

@@ -417,6 +417,9 @@ impl Scene {
     /// Whether a job of the plan can be placed at all: some healed datacenter that it allows has the cores of its widest
     /// workflow. Where everything is healed the gates themselves must say so.
     pub fn is_placeable(&self, label: &str) -> bool {
+        if self.core.is_none() {
+            return true;
+        }
         let mut jobs = self.plan.clients.iter().flat_map(|client| &client.jobs);
         let Some(Ok(spec)) = jobs.find(|job| job.name == label).map(JobPlan::spec) else { return true };
         let datacenters = &self.plan.cluster.datacenters;
@@ -436,7 +439,7 @@ impl Scene {
         let allows =
             |dc: &DatacenterPlan| allowed.is_none_or(|dcs| dcs.iter().any(|it| it.as_str() == dc.name));
         let needed = needed_cores(&spec, parts);
-        self.core.is_none() || datacenters.iter().any(|dc| allows(dc) && cores(dc) >= needed)
+        datacenters.iter().any(|dc| allows(dc) && cores(dc) >= needed)
     }
 
     /// The gate that owns a job, by its fence, and the manager of a datacenter that does.
