@@ -66,7 +66,13 @@ impl Swim {
         {
             if self.members.key(ix).0 == said.incarnation {
                 // Two processes under one name: a member moves only with a new life.
-                return if self.members.addr_at(ix) == said.addr { Ok(Some(ix)) } else { Err(Impostor) };
+                if self.members.addr_at(ix) != said.addr {
+                    return Err(Impostor);
+                }
+                if let Some(suspicion) = self.suspicions.get_mut(&ix) {
+                    suspicion.heard(now.mono - now.waited);
+                }
+                return Ok(Some(ix));
             }
             if !self.config.rules.own_word {
                 return Ok(Some(ix));
@@ -144,10 +150,10 @@ impl Swim {
     pub(super) fn suspicion_due(&mut self, now: Now, ix: Ix, out: &mut Effects) {
         let Some(suspicion) = self.suspicions.get(&ix) else { return };
         let silent = self.config.rules.silence && self.awareness.is_silent(now.mono);
-        let lonely = self.config.rules.silence && self.awareness.is_lonely() && suspicion.has_one_witness();
+        let alone = self.config.rules.silence && suspicion.has_one_witness();
         let ends_by = match silent || self.awareness.is_wary(now.mono) {
             true => suspicion.ends_by(self.awareness.last_heard()),
-            false if lonely => suspicion.ends_alone_by(),
+            false if alone => suspicion.ends_alone_by(self.awareness.is_lonely()),
             false => now.mono,
         };
         if now.mono < ends_by {

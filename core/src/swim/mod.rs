@@ -147,8 +147,10 @@ pub struct Swim {
     /// Whether [`Timer::Gossip`] is armed.
     gossiping: bool,
     exchange: Option<Exchange>,
-    /// Who spoke last, and when it was asked for its view because this node doubted itself.
+    /// Who spoke last, and who answered last: the way to it is whole both ways. When they were asked for their view
+    /// because this node doubted itself.
     heard_last: Option<NodeId>,
+    answered_last: Option<NodeId>,
     consulted_at: Instant,
     /// Periods until the next exchange with a random member, and how many members were told of at the last.
     exchange_wait: u64,
@@ -191,6 +193,7 @@ impl Swim {
             gossiping: false,
             exchange: None,
             heard_last: None,
+            answered_last: None,
             consulted_at: Instant::ZERO,
             exchange_wait: 1,
             known_at_exchange: 0,
@@ -240,6 +243,9 @@ impl Swim {
         match packet.body {
             Body::Page { after, next } => self.paged(now, packet.from, (after, next), &packet.facts, out),
             _ => packet.facts.iter().for_each(|fact| self.learn(now, packet.from, fact, out)),
+        }
+        if matches!(packet.body, Body::Ack { .. } | Body::IndirectAck { .. } | Body::Nack { .. }) {
+            self.answered_last = Some(packet.from);
         }
         match packet.body {
             Body::Ping { seq, target } if target == self.config.node => {

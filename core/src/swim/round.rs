@@ -1,6 +1,8 @@
 //! Rounds of questions, questions for others, rumours sent on their own, and second chances for the dead.
 
-use super::member::MemberStatus;
+use alloc::vec::Vec;
+
+use super::member::{Fact, MemberStatus};
 use super::packet::Body;
 use super::probe::{Relay, Round, sample};
 use super::send::To;
@@ -99,20 +101,23 @@ impl Swim {
         }
     }
 
-    /// This node has reason to doubt what it holds against others: whoever it heard last is told of it, of this member
-    /// first, and answers with what is newer. At most once a period.
+    /// This node has reason to doubt what it holds against others. Whoever it heard last, and whoever answered it last,
+    /// are told of it, of this member first, and answer with what is newer. At most once a period.
     pub(super) fn consult(&mut self, now: Now, first: Ix, out: &mut Effects) {
-        let due = self.consulted_at + self.config.rules.period <= now.mono;
-        let Some(peer) = self.heard_last.and_then(|node| self.members.find(node)).filter(|_| due) else {
+        if self.consulted_at + self.config.rules.period > now.mono {
             return;
-        };
+        }
         self.consulted_at = now.mono;
         let suspects = self.suspicions.range(first..).chain(self.suspicions.range(..first));
         let facts = suspects.map(|(ix, _)| self.fact(*ix, self.config.node));
-        let facts = facts.take(self.config.rules.packet_facts).collect();
-        let (seq, target) = (self.seq(), self.members.at(peer).fact);
-        let to = To { node: target.node, ix: Some(peer), addr: target.addr };
-        self.send_with(facts, to, Body::Ping { seq, target: target.node }, out);
+        let facts: Vec<Fact> = facts.take(self.config.rules.packet_facts).collect();
+        let heard = self.heard_last.filter(|node| Some(*node) != self.answered_last);
+        for peer in [self.answered_last, heard].into_iter().flatten() {
+            let Some(ix) = self.members.find(peer) else { continue };
+            let (seq, addr) = (self.seq(), self.members.at(ix).fact.addr);
+            let to = To { node: peer, ix: Some(ix), addr };
+            self.send_with(facts.clone(), to, Body::Ping { seq, target: peer }, out);
+        }
     }
 
     fn ask_strangers(&mut self, now: Now, out: &mut Effects) {

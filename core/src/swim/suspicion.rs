@@ -24,6 +24,7 @@ const SHARE: [[u64; CONFIRMATIONS_MAX + 1]; CONFIRMATIONS_MAX] = [
 pub struct Suspicion {
     incarnation: Incarnation,
     opened_at: Instant,
+    heard_at: Option<Instant>,
     shortest: Duration,
     longest: Duration,
     needed: usize,
@@ -40,6 +41,7 @@ impl Suspicion {
         Self {
             incarnation,
             opened_at: now,
+            heard_at: None,
             shortest,
             longest: shortest.scale((rules.beta * 1e3) as u64, 1_000),
             needed: rules.confirmations.min(CONFIRMATIONS_MAX).min(others),
@@ -73,6 +75,11 @@ impl Suspicion {
         counts
     }
 
+    /// The suspect itself spoke, at this time.
+    pub fn heard(&mut self, at: Instant) {
+        self.heard_at = self.heard_at.max((at > self.opened_at).then_some(at));
+    }
+
     /// Whether so many members accuse that somebody's word of the death is enough, `teller` among them.
     pub fn is_proven_with(&self, teller: NodeId) -> bool {
         let others = self.accusers.iter().filter(|by| **by != teller).count();
@@ -97,9 +104,15 @@ impl Suspicion {
         self.opened_at + timeout
     }
 
-    /// When it ends even if this node is lonely and nobody else accuses.
-    pub fn ends_alone_by(&self) -> Instant {
-        self.deadline() + self.longest
+    /// When it ends if only one member accuses where another could. Whom this node hears it does not bury on one word:
+    /// the way there may be cut, not the way back. That holds until the suspect was not heard for the longest suspicion,
+    /// or for [`PATIENCE`] such spans: it may be deaf, and no other be there to find it so. Where this node is `lonely`,
+    /// one span more is waited at least.
+    pub fn ends_alone_by(&self, lonely: bool) -> Instant {
+        let deadline = self.deadline();
+        let heard = self.heard_at.map_or(deadline, |heard| deadline.max(heard + self.longest));
+        let heard = heard.min(deadline + self.longest.scale(PATIENCE, 1));
+        if lonely { heard.max(deadline + self.longest) } else { heard }
     }
 
     /// When it ends even if this node, who heard somebody last at `heard`, may be the one that is cut off: after as long

@@ -356,3 +356,44 @@ fn refutations_beyond_the_window_are_deferred_and_not_lost() {
         16    < n2 rumours [n1 1.5 dead]
     "#]]);
 }
+
+/// Gate 3 speaks every five seconds until then, and answers nobody; the others say that they could not reach it
+/// either, but do not accuse it.
+fn buried_at(silent_from_s: u64) -> u64 {
+    let mut script = Script::new(&[2, 3, 4]);
+    let swim = &mut script.swim;
+    for half in 1.. {
+        let now = at(500 * half);
+        let mut out = Effects::new();
+        swim.wake(now, &mut out);
+        for effect in core::mem::take(&mut out) {
+            let Effect::SendDatagram { to, packet: asked } = effect else { continue };
+            let from = (to.port - 7_000) as u8;
+            let body = match asked.body {
+                Body::Ping { seq, .. } => Body::Ack { seq },
+                Body::PingReq { seq, .. } => Body::Nack { seq },
+                _ => continue,
+            };
+            if from != 3 {
+                swim.receive(now, to, packet(from, life(1), body, &[]), &mut out);
+            }
+        }
+        if half % 10 == 0 && half / 2 < silent_from_s {
+            swim.receive(now, addr(3), packet(3, life(1), Body::Rumours, &[]), &mut out);
+        }
+        swim.check();
+        if swim.status(id(3)) == Some(MemberStatus::Dead) {
+            return half / 2;
+        }
+    }
+    unreachable!("it dies in the end")
+}
+
+#[test]
+fn whoever_is_heard_is_not_buried_on_one_word() {
+    // The longest suspicion of four is 30 s; rounds find it unreachable within a few.
+    assert!((30..40).contains(&buried_at(0)));
+    assert!((125..=130).contains(&buried_at(100)));
+    // It may be deaf, and nobody else be there to find out: nine spans and the wait for the round.
+    assert!((270..280).contains(&buried_at(u64::MAX)));
+}
