@@ -72,13 +72,17 @@ impl Bench {
             timing: Timing::for_role(Role::Gate),
             limits: Limits { jobs, jobs_per_tenant: jobs, ..Limits::default() },
             allow_two_voters: false,
+            minor: tidegate_core::wire::MINOR,
         };
         let boot = Boot { config, boot: BootNo(1), disk: DiskId([9; 16]), seed: [3; 32], rows: Vec::new() };
         let gate = Gate::new(boot).expect("an empty disk is good");
         let mut bench =
             Self { gate, now: 0, out: Effects::new(), calls: 0, jobs: Vec::new(), took: Vec::new() };
         bench.event("start", Event::Start);
-        bench.event("start", Event::Connected { peer: manager(), boot: BootNo(1) });
+        bench.event(
+            "start",
+            Event::Connected { peer: manager(), boot: BootNo(1), minor: tidegate_core::wire::MINOR },
+        );
         bench.heartbeat(1);
         bench
     }

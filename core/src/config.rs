@@ -111,6 +111,10 @@ pub struct NodeConfig {
     /// Allows a tier of two voters, in which the loss of either stops it.
     #[n(10)]
     pub allow_two_voters: bool,
+    /// The highest minor version that it speaks and proposes in: [`crate::wire::MINOR`], or less where a tier is to stay
+    /// within reach of older binaries.
+    #[n(11)]
+    pub minor: u16,
 }
 
 /// What a worker offers.

@@ -100,6 +100,10 @@ pub enum HaltReason {
     /// or this disk has voted in another group.
     #[n(4)]
     BadVoters,
+    /// All voters of the tier have run a newer minor version than this one, and its log may hold what this one does not
+    /// know.
+    #[n(5)]
+    OldVersion,
 }
 
 const _: () = assert!(size_of::<Effect>() <= 64);

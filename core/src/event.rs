@@ -59,6 +59,9 @@ pub enum Event {
         /// The peer's boot number, from the handshake.
         #[n(1)]
         boot: BootNo,
+        /// The minor version that is spoken on it: the lower of both.
+        #[n(2)]
+        minor: u16,
     },
     /// The ordered connection to a peer is gone. What was sent last may or may not have arrived.
     #[n(6)]

@@ -22,7 +22,7 @@ use crate::rng::NodeRng;
 use crate::routing::Rtt;
 use crate::time::{Duration, Instant, Now};
 use crate::wheel::Wheel;
-use crate::wire::Message;
+use crate::wire::{Message, version};
 
 /// The machine's own stream of the node's randomness.
 const STREAM: u64 = 0x4c49_4e4b;
@@ -63,6 +63,7 @@ enum Due {
 #[derive(Clone, Debug)]
 struct Link {
     boot: BootNo,
+    minor: u16,
     /// Pings without an answer: token, when it left, when it counts as missed. Oldest first; they end in time, so there
     /// are at most [`Links::TIMEOUT_MAX`] / (0.9 [`Links::PERIOD`]) and one.
     unanswered: SmallVec<[Unanswered; 4]>,
@@ -106,10 +107,12 @@ impl Links {
     }
 
     /// A connection is up; an older one to the same peer is forgotten with its measurements. Pings at once.
-    pub fn connected(&mut self, now: Now, peer: NodeId, boot: BootNo, out: &mut Effects) {
+    /// `minor` is the version that is spoken on it.
+    pub fn connected(&mut self, now: Now, peer: NodeId, (boot, minor): (BootNo, u16), out: &mut Effects) {
         self.disconnected(peer);
         let link = Link {
             boot,
+            minor,
             unanswered: SmallVec::new(),
             samples: [None; Self::WINDOW],
             next_sample: 0,
@@ -117,6 +120,11 @@ impl Links {
         };
         self.peers.insert(peer, link);
         self.ping(now, peer, out);
+    }
+
+    /// The minor version that is spoken with a peer; 0 without a connection.
+    pub fn minor(&self, peer: NodeId) -> u16 {
+        self.peers.get(&peer).map_or(0, |link| link.minor)
     }
 
     /// A connection is gone. Tells whether it was known.
@@ -130,7 +138,7 @@ impl Links {
 
     /// Answers a peer's ping.
     pub fn receive_ping(&mut self, peer: NodeId, token: u64, out: &mut Effects) {
-        let coordinate = Some(self.coordinates.own());
+        let coordinate = (self.minor(peer) >= version::COORDINATES).then(|| self.coordinates.own());
         out.push(Effect::Send { to: peer, message: Box::new(Message::Pong { token, coordinate }) });
     }
 
@@ -276,6 +284,7 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::MINOR;
     use proptest::prelude::*;
     use std::vec::Vec;
 
@@ -311,7 +320,7 @@ mod tests {
     #[test]
     fn the_least_recent_round_trip_counts_and_the_drivers_queue_does_not() {
         let (mut links, mut out) = (links(), Effects::new());
-        links.connected(at(0), PEER, BootNo(1), &mut out);
+        links.connected(at(0), PEER, (BootNo(1), MINOR), &mut out);
         assert_eq!(pings(&mut out), [1]);
         assert_eq!((links.rtt(PEER), links.distance(at(0).mono, PEER)), (None, Rtt::Unknown));
         assert_eq!(links.receive_pong(at(30), PEER, 1, None, &mut out), Some(Duration::from_millis(30)));
@@ -329,7 +338,7 @@ mod tests {
     #[test]
     fn each_ping_is_answered_once_and_by_its_peer() {
         let (mut links, mut out) = (links(), Effects::new());
-        links.connected(at(0), PEER, BootNo(1), &mut out);
+        links.connected(at(0), PEER, (BootNo(1), MINOR), &mut out);
         assert_eq!(pings(&mut out), [1]);
         links.receive_pong(at(10), PEER, 1, None, &mut out);
         links.receive_pong(at(11), PEER, 1, None, &mut out);
@@ -345,7 +354,7 @@ mod tests {
     #[test]
     fn a_ping_without_an_answer_is_missed_once_and_its_late_answer_is_none() {
         let (mut links, mut out) = (links(), Effects::new());
-        links.connected(at(0), PEER, BootNo(1), &mut out);
+        links.connected(at(0), PEER, (BootNo(1), MINOR), &mut out);
         assert_eq!(pings(&mut out), [1]);
         // Nothing is known: 3 x 200 ms and 500.
         links.wake(at(1_099), &mut out);
@@ -361,7 +370,7 @@ mod tests {
     #[test]
     fn a_far_peer_has_more_time_and_answers_may_overlap() {
         let (mut links, mut out) = (links(), Effects::new());
-        links.connected(at(0), PEER, BootNo(1), &mut out);
+        links.connected(at(0), PEER, (BootNo(1), MINOR), &mut out);
         links.receive_pong(at(1_000), PEER, 1, None, &mut out);
         assert_eq!(links.timeout(at(1_000).mono, PEER), Links::TIMEOUT_MAX);
         links.wake(at(2_200), &mut out);
@@ -377,9 +386,9 @@ mod tests {
     fn after_a_reconnect_the_distance_is_a_prediction_until_it_is_measured() {
         let (mut links, mut out) = (links(), Effects::new());
         let there = Some(Coordinates::new([6; 32]).own());
-        links.connected(at(0), PEER, BootNo(1), &mut out);
+        links.connected(at(0), PEER, (BootNo(1), MINOR), &mut out);
         links.receive_pong(at(30), PEER, 1, there, &mut out);
-        links.connected(at(100), PEER, BootNo(2), &mut out);
+        links.connected(at(100), PEER, (BootNo(2), MINOR), &mut out);
         assert!(matches!(links.distance(at(100).mono, PEER), Rtt::Predicted(_)));
         links.receive_pong(at(140), PEER, 2, there, &mut out);
         assert_eq!(links.distance(at(140).mono, PEER), Rtt::Measured(Duration::from_millis(40)));
@@ -391,7 +400,7 @@ mod tests {
         let (mut links, mut out) = (links(), Effects::new());
         let mut there = Coordinates::new([6; 32]).own();
         there.at_us[3] = i32::MIN;
-        links.connected(at(0), PEER, BootNo(1), &mut out);
+        links.connected(at(0), PEER, (BootNo(1), MINOR), &mut out);
         assert_eq!(pings(&mut out), [1]);
         assert!(links.receive_pong(at(30), PEER, 1, Some(there), &mut out).is_some());
         assert_eq!(out.to_vec(), [ignored(Stale::Invalid)]);
@@ -400,9 +409,22 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_of_an_older_version_is_not_told_where_this_node_stands() {
+        let (mut links, mut out) = (links(), Effects::new());
+        for (minor, told) in [(version::COORDINATES, true), (version::COORDINATES - 1, false)] {
+            links.connected(at(0), PEER, (BootNo(1), minor), &mut out);
+            out.clear();
+            links.receive_ping(PEER, 9, &mut out);
+            let [Effect::Send { message, .. }] = &out[..] else { panic!("{out:?}") };
+            assert!(message.since() <= minor);
+            assert_eq!(matches!(**message, Message::Pong { coordinate: Some(_), .. }), told);
+        }
+    }
+
+    #[test]
     fn a_lost_connection_leaves_nothing() {
         let (mut links, mut out) = (links(), Effects::new());
-        links.connected(at(0), PEER, BootNo(3), &mut out);
+        links.connected(at(0), PEER, (BootNo(3), MINOR), &mut out);
         assert_eq!(links.boot(PEER), Some(BootNo(3)));
         assert!(links.disconnected(PEER) && !links.disconnected(PEER));
         assert_eq!((links.boot(PEER), links.wake_at(), links.is_connected(PEER)), (None, None, false));
@@ -437,7 +459,7 @@ mod tests {
                 let peer = |ix: u8| NodeId([ix; 16]);
                 links.wake(at(now), &mut out);
                 match op {
-                    Op::Connect(ix) => links.connected(at(now), peer(ix), BootNo(1), &mut out),
+                    Op::Connect(ix) => links.connected(at(now), peer(ix), (BootNo(1), MINOR), &mut out),
                     Op::Disconnect(ix) => drop(links.disconnected(peer(ix))),
                     Op::Pong(ix, token) => drop(links.receive_pong(at(now), peer(ix), token, None, &mut out)),
                     Op::Pass(ms) => {

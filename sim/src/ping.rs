@@ -100,6 +100,7 @@ pub fn plan(nodes: u16) -> Plan {
             gate_regions: Vec::new(),
             allow_two_voters: true,
             absent: Vec::new(),
+            old_version: Vec::new(),
             start_stagger_ms: 0,
             timer_late_us: 0,
             mono_ppm: 0,

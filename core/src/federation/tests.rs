@@ -54,6 +54,7 @@ impl Scene {
             timing: Timing::for_role(Role::Gate),
             limits: Limits::default(),
             allow_two_voters: false,
+            minor: crate::wire::MINOR,
         };
         let federation = Federation::new(&config, BootNo(1));
         let mut scene = Self { federation, links: Links::new([1; 32]), now_ms: 0, names, said: 0 };
@@ -61,7 +62,12 @@ impl Scene {
         for name in scene.names.clone() {
             for ix in 0..3 {
                 let now = crate::time::Now { mono: scene.now(), ..Default::default() };
-                scene.links.connected(now, manager(&name, ix), BootNo(1), &mut Effects::new());
+                scene.links.connected(
+                    now,
+                    manager(&name, ix),
+                    (BootNo(1), crate::wire::MINOR),
+                    &mut Effects::new(),
+                );
             }
             scene.answer(&name);
             scene.say(&name, 0, 1, |_| {});

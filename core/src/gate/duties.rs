@@ -37,6 +37,8 @@ pub(super) struct Context<'a> {
     pub links: &'a Links,
     pub federation: &'a Federation,
     pub breakers: &'a Breakers,
+    /// The minor version whose commands the log may hold.
+    pub minor: u16,
     /// Whether this gate's lease holds: whether it may act as an owner.
     pub active: bool,
     /// Whether this record's place may soon be needed: see [`GateState::is_crowded`].

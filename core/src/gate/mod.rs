@@ -265,8 +265,8 @@ impl Gate {
             }
             Event::Datagram { from, packet } => self.swim.receive(now, from, *packet, out),
             Event::Malformed { why, .. } => out.push(Effect::Observe(Observation::Malformed(why))),
-            Event::Connected { peer, boot } => {
-                self.links.connected(now, peer, boot, out);
+            Event::Connected { peer, boot, minor } => {
+                self.links.connected(now, peer, (boot, minor), out);
                 self.federation.connection_changed(now.mono, peer, &self.links, out);
                 self.wake_couriers(peer);
                 self.reconcile_with(now, peer, out);
@@ -542,6 +542,7 @@ impl Gate {
                 links: &self.links,
                 federation: &self.federation,
                 breakers: &self.breakers,
+                minor: self.ledger.minor_in_force(),
                 active,
                 crowded,
             };

@@ -137,8 +137,8 @@ impl<S: State> Ledger<S> {
                 self.done.jobs.extend(changes.jobs);
                 out.extend(changes.observations.into_iter().map(Effect::Observe));
             }
-            Command::LeaseRenewed { disk, renew_no } => {
-                let change = self.leases.renew(id.node, id.boot, disk, renew_no);
+            Command::LeaseRenewed { disk, renew_no, minor } => {
+                let change = self.leases.renew(id.node, (id.boot, minor), disk, renew_no);
                 self.lease_changed(id.node, change, Some(id), dirty, out);
             }
             Command::LeaseEnded { node, boot, renew_no } => {
@@ -153,6 +153,13 @@ impl<S: State> Ledger<S> {
     pub(super) fn decided(&mut self, id: ProposalId, seen: bool) {
         if (id.node, id.boot) == (self.me, self.boot) && self.proposals.decided(id.n) == Some(Kind::Tier) {
             self.done.decided.push((id.n, seen));
+        }
+    }
+
+    /// A node that is older than what all others have run by now cannot go on: it may not know what comes next.
+    pub(super) fn heed_version(&mut self) {
+        if self.minor_in_force() > self.minor {
+            self.halted = Some(HaltReason::OldVersion);
         }
     }
 
@@ -172,6 +179,7 @@ impl<S: State> Ledger<S> {
         if matches!(change, LeaseChange::Nothing | LeaseChange::Refused) {
             return;
         }
+        self.heed_version();
         dirty.insert(rows::lease_key(node));
         if matches!(change, LeaseChange::Ended | LeaseChange::Replaced) {
             out.push(Effect::Observe(Observation::LeaseEnded(node)));

@@ -21,7 +21,7 @@ impl<S: State> Ledger<S> {
         let others = self.leases.0.keys().copied().filter(|node| *node != self.me);
         others.for_each(|node| self.lease.saw(node));
         self.lease.now(now.mono);
-        if self.raft.voters() == 1 {
+        if self.raft.voter_count() == 1 {
             self.raft.node.handle_election_timeout();
             self.drain(Fresh::default(), store, out);
         } else {
@@ -127,7 +127,7 @@ impl<S: State> Ledger<S> {
         if self.backlog {
             return Some(self.last_now);
         }
-        let election = match (self.is_leader(), self.raft.voters()) {
+        let election = match (self.is_leader(), self.raft.voter_count()) {
             (_, 1) => None,
             (true, _) => Some(self.election.tick_at),
             (false, _) => Some(self.election.due),
@@ -154,7 +154,7 @@ impl<S: State> Ledger<S> {
 
     fn renew_lease(&mut self, now: Instant, store: &mut Store, out: &mut Effects) {
         let renew_no = self.lease.propose(now);
-        let command = Command::LeaseRenewed { disk: self.disk, renew_no };
+        let command = Command::LeaseRenewed { disk: self.disk, renew_no, minor: self.minor };
         // Without room for it, the next renewal is due a period later.
         let _ = self.submit(now, command, Kind::Renewal, store, out);
     }

@@ -202,7 +202,7 @@ impl<S: State> Ledger<S> {
     fn tick(&mut self, now: Instant, store: &mut Store, out: &mut Effects) {
         let peers = self.raft.peers();
         let answering = peers.iter().filter(|peer| self.election.hears(**peer, now)).count();
-        if answering < self.raft.voters() / 2 {
+        if answering < self.raft.voter_count() / 2 {
             self.step_down(store, out);
             return;
         }
@@ -295,7 +295,7 @@ impl<S: State> Ledger<S> {
             self.learn_term(from, term, store, out);
             return;
         }
-        let majority = self.raft.voters() / 2 + 1;
+        let majority = self.raft.voter_count() / 2 + 1;
         let Some((asking, granters)) = &mut self.election.asking else { return };
         if *asking != asked || !granted {
             return;

@@ -26,6 +26,9 @@ pub(super) struct Lease {
     /// Whether it is over by log entry.
     #[n(3)]
     pub ended: bool,
+    /// The highest minor version that the node ever came with.
+    #[n(4)]
+    pub minor: u16,
 }
 
 /// What an entry did to the leases.
@@ -56,7 +59,13 @@ impl Leases {
     }
 
     /// Applies a renewal.
-    pub fn renew(&mut self, node: NodeId, boot: BootNo, disk: DiskId, renew_no: u64) -> LeaseChange {
+    pub fn renew(
+        &mut self,
+        node: NodeId,
+        (boot, minor): (BootNo, u16),
+        disk: DiskId,
+        renew_no: u64,
+    ) -> LeaseChange {
         if self.is_old_disk(node, boot, disk) {
             return LeaseChange::Refused;
         }
@@ -69,7 +78,8 @@ impl Leases {
             Some(known) if known.ended => LeaseChange::Began,
             Some(_) => LeaseChange::Renewed,
         };
-        self.0.insert(node, Lease { disk, boot, renew_no, ended: false });
+        let minor = known.map_or(minor, |known| known.minor.max(minor));
+        self.0.insert(node, Lease { disk, boot, renew_no, ended: false, minor });
         change
     }
 
@@ -82,6 +92,12 @@ impl Leases {
             }
             _ => LeaseChange::Nothing,
         }
+    }
+
+    /// The minor version that all of these have run. It never falls.
+    pub fn minor(&self, voters: impl Iterator<Item = NodeId>) -> u16 {
+        let run = |voter| self.0.get(&voter).map_or(0, |known| known.minor);
+        voters.map(run).min().unwrap_or(0)
     }
 
     /// Nodes whose lease is not ended by log entry.
@@ -179,5 +195,26 @@ impl LeaseClock {
     /// When this node may propose the end of another's lease.
     pub fn may_end_at(&self, node: NodeId) -> Option<Instant> {
         self.seen.get(&node).map(|seen| *seen + self.ttl.scale(3, 2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_in_force_is_what_every_voter_has_run_and_never_falls() {
+        let (mut leases, disk) = (Leases::default(), DiskId([1; 16]));
+        let voters = || [1, 2, 3].map(|n| NodeId([n; 16])).into_iter();
+        let mut start = |n: u8, boot, minor| {
+            leases.renew(NodeId([n; 16]), (BootNo(boot), minor), disk, 1);
+            leases.minor(voters())
+        };
+        assert_eq!(start(1, 1, 1), 0);
+        assert_eq!(start(2, 1, 1), 0, "the third was never seen");
+        assert_eq!(start(3, 1, 0), 0);
+        assert_eq!(start(2, 2, 0), 0, "a downgrade");
+        assert_eq!(start(3, 2, 1), 1, "the second has run it");
+        assert_eq!(start(3, 3, 0), 1);
     }
 }

@@ -161,6 +161,7 @@ pub struct Ledger<S> {
     me: NodeId,
     boot: BootNo,
     disk: DiskId,
+    minor: u16,
     waits: Waits,
     raft: Raft,
     /// Term and office as last noticed.
@@ -196,7 +197,7 @@ impl<S: State> Ledger<S> {
     /// # Errors
     ///
     /// `BadRows` where rows do not decode or do not fit together; `OldDisk` where this disk was found to be old, now or
-    /// by an earlier process; `BadVoters` where this node is not among the voters,
+    /// by an earlier process; `OldVersion` where all voters have run a newer version than this node's; `BadVoters` where this node is not among the voters,
     /// where there are two and `allow_two_voters` is not set, or where this disk has voted in another group.
     pub fn new(boot: &Boot, voters: Vec<NodeId>, state: S) -> Result<Self, HaltReason> {
         let config = &boot.config;
@@ -220,6 +221,7 @@ impl<S: State> Ledger<S> {
             me: config.node,
             boot: boot.boot,
             disk: boot.disk,
+            minor: config.minor,
             waits: Waits {
                 tick: timing.log_tick,
                 lease_renew: timing.lease_renew,
@@ -253,7 +255,16 @@ impl<S: State> Ledger<S> {
         if ledger.leases.is_old_disk(ledger.me, ledger.boot, ledger.disk) {
             return Err(HaltReason::OldDisk);
         }
+        if ledger.minor_in_force() > ledger.minor {
+            return Err(HaltReason::OldVersion);
+        }
         Ok(ledger)
+    }
+
+    /// The minor version that all voters of the tier have run, by the log: commands that came with it may be proposed. It
+    /// never falls, and is the same wherever the same entries are applied.
+    pub fn minor_in_force(&self) -> u16 {
+        self.leases.minor(self.raft.voters())
     }
 
     /// Queues a command. It is repeated until it is applied here or the process ends; [`Applied::decided`] tells of

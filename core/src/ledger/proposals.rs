@@ -41,6 +41,9 @@ pub(super) enum Command<C> {
         disk: DiskId,
         #[n(1)]
         renew_no: u64,
+        /// The minor version that the node runs.
+        #[n(2)]
+        minor: u16,
     },
     /// A node's lease is over, if this is still its newest renewal.
     #[n(2)]

@@ -85,8 +85,13 @@ impl Raft {
     }
 
     /// How many voters there are.
-    pub fn voters(&self) -> usize {
+    pub fn voter_count(&self) -> usize {
         self.numbers.len()
+    }
+
+    /// All of them.
+    pub fn voters(&self) -> impl Iterator<Item = NodeId> {
+        self.names.values().copied()
     }
 
     /// The voter with this number.

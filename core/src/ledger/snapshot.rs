@@ -303,6 +303,7 @@ impl<S: State> Ledger<S> {
         for node in changed {
             self.look_at_lease(node);
         }
+        self.heed_version();
         if self.leases.is_old_disk(self.me, self.boot, self.disk) {
             self.halted = Some(HaltReason::OldDisk);
         }

@@ -99,7 +99,9 @@ impl DcJob {
             let running_since = known.live.running_since;
             known.live = WorkflowLive { running_since, ..WorkflowLive::default() };
             for shard in known.shards.values_mut() {
-                shard.live = ShardLive::default();
+                // What the worker said of this attempt stays true under any fence.
+                let ShardLive { seq, totals, .. } = core::mem::take(&mut shard.live);
+                shard.live = ShardLive { seq, totals, ..ShardLive::default() };
             }
         }
     }

@@ -282,7 +282,7 @@ impl Manager {
             }
             Event::Datagram { from, packet } => self.swim.receive(now, from, *packet, out),
             Event::Malformed { why, .. } => self.observe(Observation::Malformed(why), out),
-            Event::Connected { peer, boot } => self.connected(now, peer, boot, out),
+            Event::Connected { peer, boot, minor } => self.connected(now, peer, (boot, minor), out),
             Event::Disconnected { peer } => {
                 if self.links.disconnected(peer) {
                     self.pool.disconnected(peer);
@@ -319,8 +319,8 @@ impl Manager {
         self.dirty.extend(self.ledger.state().jobs.keys().copied());
     }
 
-    fn connected(&mut self, now: Now, peer: NodeId, boot: BootNo, out: &mut Effects) {
-        self.links.connected(now, peer, boot, out);
+    fn connected(&mut self, now: Now, peer: NodeId, version: (BootNo, u16), out: &mut Effects) {
+        self.links.connected(now, peer, version, out);
         self.pool.disconnected(peer);
         if self.is_gate(peer) {
             self.heartbeat(now, peer, out);

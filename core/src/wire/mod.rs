@@ -12,6 +12,7 @@ mod skim;
 #[cfg(test)]
 mod tests;
 mod validate;
+pub mod version;
 
 pub use frame::{
     Frame, HEADER_LEN, LENGTH_LEN, MAX_FRAME, MAX_PACKET, TooLarge, decode_frame, decode_packet,
@@ -26,13 +27,12 @@ pub use part::{
 };
 pub use row::{decode_row, encode_row};
 pub use validate::{MAX_DC_WINDOWS, MAX_HELD, MAX_JOBS, MAX_SHARD_WINDOWS, MAX_WHY, OutOfBounds};
+pub use version::MINOR;
 
 use minicbor::{Decode, Encode};
 
 /// The protocol's major version: nodes of different ones refuse each other.
 pub const MAJOR: u8 = 1;
-/// The protocol's minor version: fields and kinds are added, never changed.
-pub const MINOR: u16 = 0;
 
 /// What is wrong with received bytes. Each is counted; none changes anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]

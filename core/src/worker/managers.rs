@@ -52,11 +52,11 @@ impl Worker {
         self.managers.get(&manager).and_then(|manager| manager.heard).unwrap_or(Instant::ZERO)
     }
 
-    pub(super) fn connected(&mut self, now: Now, peer: NodeId, boot: BootNo, out: &mut Effects) {
+    pub(super) fn connected(&mut self, now: Now, peer: NodeId, version: (BootNo, u16), out: &mut Effects) {
         if !self.heard(now, peer) {
             return ignore(Stale::Sender, out);
         }
-        self.links.connected(now, peer, boot, out);
+        self.links.connected(now, peer, version, out);
         self.register(now, peer, out);
         let jobs: Vec<_> =
             self.jobs.iter().filter(|(_, job)| job.owner == peer).map(|(job, _)| *job).collect();

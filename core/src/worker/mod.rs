@@ -221,7 +221,7 @@ impl Worker {
             }
             Event::Datagram { from, packet } => self.swim.receive(now, from, *packet, out),
             Event::Malformed { why, .. } => out.push(Effect::Observe(Observation::Malformed(why))),
-            Event::Connected { peer, boot } => self.connected(now, peer, boot, out),
+            Event::Connected { peer, boot, minor } => self.connected(now, peer, (boot, minor), out),
             Event::Disconnected { peer } => self.disconnected(peer, out),
             Event::Stored { token } => {
                 self.store.stored(token, out);

@@ -196,7 +196,7 @@ impl World {
     fn connect(&mut self, a: usize, b: usize) {
         if a != b && may_connect(self.role(b), self.role(a)) && self.seats[b].runs() {
             let (peer, boot) = (self.seats[b].config.node, self.seats[b].boot());
-            self.step(a, 0, Event::Connected { peer, boot });
+            self.step(a, 0, Event::Connected { peer, boot, minor: tidegate_core::wire::MINOR });
         }
     }
 
@@ -489,6 +489,7 @@ fn configs(managers: u8, gates: u8) -> Vec<NodeConfig> {
         timing: Timing::for_role(*role),
         limits: small_limits(),
         allow_two_voters: false,
+        minor: tidegate_core::wire::MINOR,
     };
     peers.iter().map(config).collect()
 }

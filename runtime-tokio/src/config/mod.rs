@@ -60,5 +60,6 @@ pub(crate) fn single_node(
         timing: Timing::for_role(role),
         limits: Limits::default(),
         allow_two_voters: false,
+        minor: tidegate_core::wire::MINOR,
     }
 }

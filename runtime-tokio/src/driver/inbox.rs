@@ -29,7 +29,7 @@ pub(crate) enum Input {
     /// An event as it is.
     Event(Event),
     /// A connection is up, and this is where its messages go.
-    Up { peer: NodeId, boot: BootNo, queue: SendQueue },
+    Up { peer: NodeId, boot: BootNo, minor: u16, queue: SendQueue },
     /// A call, and who waits for it.
     Call { call: CallId, identity: Identity, request: Box<Request>, slot: CallSlot },
     /// End without draining.

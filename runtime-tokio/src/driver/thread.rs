@@ -47,6 +47,7 @@ impl Exit {
             Self::Halted(HaltReason::BadRows) => 12,
             Self::Panicked => 13,
             Self::Halted(HaltReason::BadVoters) => 14,
+            Self::Halted(HaltReason::OldVersion) => 15,
         }
     }
 }
@@ -177,9 +178,9 @@ impl Driver {
         let waited = Duration::from_nanos(self.parts.clock.mono().since(item.at).as_nanos());
         let event = match item.input {
             Input::Event(event) => event,
-            Input::Up { peer, boot, queue } => {
+            Input::Up { peer, boot, minor, queue } => {
                 self.links.insert(peer, queue);
-                Event::Connected { peer, boot }
+                Event::Connected { peer, boot, minor }
             }
             Input::Call { call, identity, request, slot } => {
                 self.calls.open(call, slot);

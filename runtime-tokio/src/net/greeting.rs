@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Greeted {
     /// Who is there.
     pub(super) peer: Hello,
+    /// The minor version to speak.
+    pub(super) minor: u16,
     /// The connection.
     pub(super) stream: TlsStream<TcpStream>,
     /// What came after the greeting already.
@@ -103,12 +105,12 @@ pub(super) async fn dial(me: &Hello, tls: &NodeTls, target: &Target) -> Result<G
         let claims = claims_of(&stream)?;
         let (ack, early) = read_first(&mut stream, None, HelloAck::decode).await?;
         let peer = ack.answer.map_err(NoGreeting::Refused)?;
-        judge(me, &claims, &peer)?;
+        let minor = judge(me, &claims, &peer)?;
         if peer.node != target.node {
             let why = format!("{} was dialled, {} answers", target.name, claims.uri());
             return Err(NoGreeting::Denied(Fault::new(FaultCode::Unauthorized, why)));
         }
-        Ok(Greeted { peer, stream, early })
+        Ok(Greeted { peer, minor, stream, early })
     })
     .await
 }
@@ -126,18 +128,18 @@ pub(super) async fn accept(
         let mut stream = TlsStream::from(acceptor.accept(tcp).await.map_err(tls_error)?);
         let claims = claims_of(&stream)?;
         let (peer, early) = read_first(&mut stream, Some(claims.node()), Hello::decode).await?;
-        let verdict = judge(me, &claims, &peer).and_then(|()| {
+        let verdict = judge(me, &claims, &peer).and_then(|minor| {
             let deny = |why: &str| Err(NoGreeting::Denied(Fault::new(FaultCode::Unauthorized, why)));
             if !dials((peer.role, peer.node), (me.role, me.node)) {
                 deny("between these two nodes, the other one dials")
             } else if !is_known(&peer) {
                 deny("this node's configuration does not list the peer")
             } else {
-                Ok(())
+                Ok(minor)
             }
         });
         match verdict {
-            Ok(()) => Ok(Greeted { peer, stream, early }),
+            Ok(minor) => Ok(Greeted { peer, minor, stream, early }),
             Err(NoGreeting::Denied(fault)) => {
                 refuse(&mut stream, fault.clone()).await;
                 Err(NoGreeting::Denied(fault))
@@ -186,14 +188,14 @@ fn claims_of(stream: &TlsStream<TcpStream>) -> Result<Claims, NoGreeting> {
 }
 
 /// Whether a peer is who its certificate says, and one that this node may be connected with.
-fn judge(me: &Hello, claims: &Claims, peer: &Hello) -> Result<(), NoGreeting> {
+fn judge(me: &Hello, claims: &Claims, peer: &Hello) -> Result<u16, NoGreeting> {
     let said =
         Claims { cluster: peer.cluster.clone(), role: peer.role, dc: peer.dc, name: peer.name.clone() };
     if said != *claims {
         let why = format!("the certificate says {}, the greeting {}", claims.uri(), said.uri());
         return Err(NoGreeting::Denied(Fault::new(FaultCode::Unauthorized, why)));
     }
-    peer.judge(me).map(drop).map_err(NoGreeting::Denied)
+    peer.judge(me).map(|(_, minor)| minor).map_err(NoGreeting::Denied)
 }
 
 /// Reads the first frame of the other end, and whatever came with it.

@@ -95,7 +95,7 @@ impl End {
 
     async fn up(&mut self) -> (NodeId, u32, SendQueue) {
         match self.next().await {
-            Input::Up { peer, boot, queue } => (peer, boot.0, queue),
+            Input::Up { peer, boot, queue, .. } => (peer, boot.0, queue),
             other => panic!("{other:?}"),
         }
     }

@@ -205,6 +205,7 @@ impl NodeSetup {
             timing: self.timing.clone(),
             limits: self.limits.clone(),
             allow_two_voters: self.allow_two_voters,
+            minor: tidegate_core::wire::MINOR,
         })
     }
 
@@ -231,6 +232,7 @@ pub(super) fn explain(reason: HaltReason) -> &'static str {
         HaltReason::StoreFailed => "a durable write failed",
         HaltReason::OldDisk => "its tier knows a newer disk of this node; this one is an old image",
         HaltReason::BadRows => "its rows do not decode, or are of a newer version",
+        HaltReason::OldVersion => "all nodes of its tier have run a newer version; start that one",
         HaltReason::BadVoters => {
             "the configured voters cannot be used: the node is not among them, there are two, or its disk voted elsewhere"
         }
@@ -242,10 +244,9 @@ async fn addr_of(address: &str) -> Result<Addr, StartError> {
 }
 
 fn hello(claims: &Claims, boot: &Boot) -> Hello {
-    let (major, minor) = Hello::VERSION;
     Hello {
-        major,
-        minor,
+        major: Hello::VERSION.0,
+        minor: boot.config.minor,
         cluster: claims.cluster.clone(),
         role: claims.role,
         dc: claims.dc,

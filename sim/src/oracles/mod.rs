@@ -34,6 +34,7 @@ mod starts;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use crate::world::Spectator;
 
@@ -64,5 +65,6 @@ pub fn all() -> Vec<Box<dyn Spectator>> {
         Box::<leases::Leases>::default(),
         Box::<members::Members>::default(),
         Box::<refusals::Refusals>::default(),
+        Box::<versions::Versions>::default(),
     ]
 }

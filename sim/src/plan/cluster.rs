@@ -10,6 +10,9 @@ use tidegate_core::time::Duration;
 
 use super::BadPlan;
 
+/// The version before this one: no release is older, so it is this one without what came with its minor version
+/// (`tidegate_core::wire::version`).
+pub const PREVIOUS: u16 = tidegate_core::wire::MINOR - 1;
 /// Most nodes of a plan: names and addresses are made for this many.
 pub const MAX_NODES: usize = 100_000;
 
@@ -28,6 +31,9 @@ pub struct ClusterPlan {
     /// Nodes by name that are not running at first; a `restart` fault starts them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub absent: Vec<String>,
+    /// Nodes by name that run the version before this one at first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub old_version: Vec<String>,
     /// A process starts this much later than the one before it in the list of nodes.
     #[serde(default)]
     pub start_stagger_ms: u64,
@@ -258,8 +264,10 @@ impl ClusterPlan {
         if names.len() > MAX_NODES {
             return err(format!("{} nodes; at most {MAX_NODES}", names.len()));
         }
-        match self.absent.iter().find(|name| !names.contains(*name)) {
-            Some(name) => err(format!("absent: there is no node {name:?}")),
+        let listed = [("absent", &self.absent), ("old_version", &self.old_version)];
+        let all = listed.iter().flat_map(|(list, named)| named.iter().map(move |name| (list, name)));
+        match all.into_iter().find(|(_, name)| !names.contains(*name)) {
+            Some((list, name)) => err(format!("{list}: there is no node {name:?}")),
             None => Ok(()),
         }
     }

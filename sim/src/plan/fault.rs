@@ -34,6 +34,11 @@ pub enum FaultKind {
     Drain,
     /// It starts (again) from its disk; a running one is crashed before.
     Restart,
+    /// It starts (again) as the version before this one; a running one is crashed before. Undone: it starts again as this
+    /// one.
+    OldVersion,
+    /// It starts (again) as this version; a running one is crashed before.
+    NewVersion,
     /// The process stands still while the world goes on. Undone: it sees everything at once.
     Freeze,
     /// Each step takes this long.
@@ -205,6 +210,8 @@ impl FaultKind {
         "crash_when_stored",
         "drain",
         "restart",
+        "old_version",
+        "new_version",
         "freeze",
         "slow",
         "cut",
@@ -240,6 +247,8 @@ impl FaultKind {
             Self::CrashWhenStored(_) => "crash_when_stored",
             Self::Drain => "drain",
             Self::Restart => "restart",
+            Self::OldVersion => "old_version",
+            Self::NewVersion => "new_version",
             Self::Freeze => "freeze",
             Self::SlowUs(_) => "slow",
             Self::Cut { direction: Direction::Both, .. } => "cut",

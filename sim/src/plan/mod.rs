@@ -16,7 +16,7 @@ pub use client::{
     AskPlan, Behaviour, CancelPlan, ClientPlan, Ending, Executor, FollowerPlan, JobPlan, OnLoss, Place,
     Question, WorkflowPlan,
 };
-pub use cluster::{ClusterPlan, DatacenterPlan, DiskPlan, MAX_NODES, WorkerPlan};
+pub use cluster::{ClusterPlan, DatacenterPlan, DiskPlan, MAX_NODES, PREVIOUS, WorkerPlan};
 pub use driver::Point;
 pub use fault::{Alter, Direction, FaultKind, FaultPlan, MessageAction, MessageRule, SayPlan};
 pub use network::{DatagramPlan, LinkPlan, NetworkPlan, PairPlan};

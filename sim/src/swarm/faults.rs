@@ -108,6 +108,8 @@ pub(super) const KINDS: &[Kind] = &[
     (8, "message_hold", |a| a.messages(MessageAction::HoldMs(a.one_of("hold", &[100, 700, 5_000])))),
     (8, "message_repeat", |a| a.messages(MessageAction::RepeatMs(a.one_of("again", &[10, 3_000, 15_000])))),
     (5, "message_corrupt", |a| a.messages(MessageAction::Corrupt)),
+    (6, "old_version", |_| FaultKind::OldVersion),
+    (6, "new_version", |_| FaultKind::NewVersion),
 ];
 
 /// Faults of one kind are numbered from its place times this.
@@ -129,6 +131,7 @@ pub(super) fn faults(
             faults.push(fault(&aimed, strain, clients));
         }
     }
+    faults.extend(upgrades(dice, cluster));
     if options.old_disk
         && let Some(victim) = old_disk_of(dice, cluster)
     {
@@ -209,6 +212,23 @@ fn target(aimed: &Aimed<'_>, strain: &Strain) -> Selector {
         Aim::Observer => Selector::Observer,
         Aim::Datacenter => Selector::Datacenter(dc),
     }
+}
+
+/// Most older nodes are upgraded in mid-run, one by one and in any order.
+fn upgrades(dice: Dice, cluster: &ClusterPlan) -> Vec<FaultPlan> {
+    let upgrade = |(name, n): (&String, u64)| FaultPlan {
+        when: When::AtMs(dice.range("upgrade", n, 2_000, FAULTS_MS)),
+        target: Selector::Node(name.clone()),
+        kind: FaultKind::NewVersion,
+        for_ms: None,
+    };
+    cluster
+        .old_version
+        .iter()
+        .zip(0..)
+        .filter(|(_, n)| dice.percent("is upgraded", *n, 80))
+        .map(upgrade)
+        .collect()
 }
 
 /// Whose disk becomes an old one: a voter's of a tier that can do without it.

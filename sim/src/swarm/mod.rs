@@ -32,7 +32,8 @@ const JOB_MS_MAX: u64 = 90_000;
 pub fn draw(seed: u64) -> Plan {
     let dice = Dice::new(seed);
     let options = Options::draw(seed);
-    let cluster = shape::cluster(dice);
+    let mut cluster = shape::cluster(dice);
+    cluster.old_version = shape::old_version(dice, &options, &cluster);
     let clients = workload::clients(dice, &cluster);
     let mut faults = faults::faults(dice, &options, &cluster, &clients);
     let core = ending::core(dice, &options, &cluster, &faults);

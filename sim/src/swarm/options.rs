@@ -107,6 +107,8 @@ pub struct Options {
     pub(super) core: bool,
     /// A disk is replaced by an older image of it.
     pub(super) old_disk: bool,
+    /// So many of 100 nodes begin as the version before this one.
+    pub(super) old_version: u16,
     pub(super) strains: Vec<Strain>,
     pub(super) points: BTreeMap<Point, u16>,
 }
@@ -117,7 +119,7 @@ impl Options {
         let dice = Dice::new(seed);
         if dice.percent("calm", 0, 5) {
             let (strains, points) = (Vec::new(), BTreeMap::new());
-            return Self { seed, calm: true, core: false, old_disk: false, strains, points };
+            return Self { seed, calm: true, core: false, old_disk: false, old_version: 0, strains, points };
         }
         let drawn = KINDS.iter().enumerate();
         let drawn = drawn.filter(|(n, (percent, _, _))| dice.percent("kind", *n as u64, *percent));
@@ -130,6 +132,11 @@ impl Options {
             calm: false,
             core: dice.percent("core", 0, 50),
             old_disk: dice.percent("old disk", 0, 8),
+            old_version: if dice.percent("versions", 0, 15) {
+                dice.one_of("old version", 0, &[30, 60, 100])
+            } else {
+                0
+            },
             strains: drawn.map(|(n, _)| strain(dice, n)).chain(trouble).collect(),
             points: points.map(|((point, often), n)| (*point, dice.one_of("often", n, often))).collect(),
         }
@@ -188,7 +195,8 @@ impl fmt::Display for Options {
             format!("{} x{count} for {least_ms} ms or more at {}{after}", KINDS[*kind].1, aim.as_str())
         });
         let old = self.old_disk.then(|| "an old disk".to_string());
-        let faults: Vec<String> = strains.chain(old).collect();
+        let mixed = (self.old_version > 0).then(|| format!("{} % of an older version", self.old_version));
+        let faults: Vec<String> = strains.chain(old).chain(mixed).collect();
         f.write_str(if faults.is_empty() { "no faults" } else { "" })?;
         f.write_str(&faults.join(", "))?;
         for (point, often) in &self.points {

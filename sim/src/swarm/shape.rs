@@ -48,6 +48,7 @@ pub(super) fn cluster(dice: Dice) -> ClusterPlan {
         gate_regions: gate_regions(dice),
         allow_two_voters: false,
         absent: Vec::new(),
+        old_version: Vec::new(),
         start_stagger_ms: dice.one_of("stagger", 0, &[0, 0, 50, 300]),
         timer_late_us: dice.one_of("timer late", 0, &[0, 100, 3_000]),
         mono_ppm: if dice.percent("clocks", 0, 60) { 500 } else { 0 },
@@ -59,6 +60,12 @@ pub(super) fn cluster(dice: Dice) -> ClusterPlan {
         },
         datacenters: datacenters.collect(),
     }
+}
+
+/// Who begins as the version before this one.
+pub(super) fn old_version(dice: Dice, options: &Options, cluster: &ClusterPlan) -> Vec<String> {
+    let names = cluster.node_names().into_iter().zip(0..);
+    names.filter(|(_, n)| dice.percent("is old", *n, options.old_version)).map(|(name, _)| name).collect()
 }
 
 /// In two of five runs the gates stand apart.

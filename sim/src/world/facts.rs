@@ -15,10 +15,10 @@ use tidegate_core::observe::Observation;
 use tidegate_core::routing::needed_cores;
 use tidegate_core::store::Write;
 use tidegate_core::swim::Packet;
-use tidegate_core::wire::Message;
+use tidegate_core::wire::{MINOR, Message};
 
 use super::clock::Time;
-use crate::plan::{DatacenterPlan, JobPlan, Plan, Selector};
+use crate::plan::{DatacenterPlan, JobPlan, PREVIOUS, Plan, Selector};
 
 /// Place of a node or client in a world: nodes first, in the order of the plan, then clients.
 pub type HostIx = usize;
@@ -337,6 +337,8 @@ pub struct Scene {
     pub running: Vec<bool>,
     /// Which start of its disk it is.
     pub boots: Vec<u32>,
+    /// The minor version of each.
+    pub minors: Vec<u16>,
     /// Whether all faults are over, in the core where there is one.
     pub healed: bool,
     /// Once the faults are over: which hosts are the core, where others stay broken for ever.
@@ -361,6 +363,8 @@ impl Scene {
         let labels =
             plan.clients.iter().flat_map(|client| &client.jobs).map(|job| job.name.clone()).collect();
         let count = hosts.len();
+        let is_old = |host: &HostInfo| plan.cluster.old_version.contains(&host.name);
+        let minors = hosts.iter().map(|host| if is_old(host) { PREVIOUS } else { MINOR }).collect();
         Self {
             now: 0,
             plan,
@@ -368,6 +372,7 @@ impl Scene {
             nodes,
             running: vec![false; count],
             boots: vec![0; count],
+            minors,
             healed: false,
             core: None,
             waits: super::waits::Waits::default(),

@@ -2,6 +2,7 @@
 
 use tidegate_core::event::Event;
 use tidegate_core::observe::Observation;
+use tidegate_core::wire::MINOR;
 
 use super::clock::Time;
 use super::disk::Fails;
@@ -9,7 +10,7 @@ use super::facts::{Fact, HostIx, ProcessEnd};
 use super::host::Actor;
 use super::words::{fields_match, name_of};
 use super::{Act, Item, Machine, World};
-use crate::plan::{Direction, FaultKind, MessageAction, MessageRule, Seen, Selector, When};
+use crate::plan::{Direction, FaultKind, MessageAction, MessageRule, PREVIOUS, Seen, Selector, When};
 
 const MS: Time = 1_000_000;
 
@@ -156,6 +157,8 @@ impl<M: Machine> World<M> {
             _ if !is_node => false,
             FaultKind::Crash
             | FaultKind::Restart
+            | FaultKind::OldVersion
+            | FaultKind::NewVersion
             | FaultKind::Drain
             | FaultKind::Freeze
             | FaultKind::SlowUs(_) => self.process_fault(host, kind),
@@ -183,6 +186,8 @@ impl<M: Machine> World<M> {
                 self.process_ends(host, ProcessEnd::Crash);
                 self.process_begins(host);
             }
+            FaultKind::OldVersion => self.starts_as(host, PREVIOUS),
+            FaultKind::NewVersion => self.starts_as(host, MINOR),
             FaultKind::Drain if runs => self.deliver(host, Event::Drain),
             FaultKind::Freeze => {
                 self.hosts[host].frozen += 1;
@@ -192,6 +197,20 @@ impl<M: Machine> World<M> {
             _ => return false,
         }
         true
+    }
+
+    fn starts_as(&mut self, host: HostIx, minor: u16) {
+        self.process_ends(host, ProcessEnd::Crash);
+        self.set_minor(host, minor);
+        self.process_begins(host);
+    }
+
+    /// A node is another version from its next start on.
+    pub(super) fn set_minor(&mut self, host: HostIx, minor: u16) {
+        if let Some(config) = &mut self.hosts[host].config {
+            config.minor = minor;
+        }
+        self.scene.minors[host] = minor;
     }
 
     fn clock_fault(&mut self, host: HostIx, kind: &FaultKind) {
@@ -264,12 +283,15 @@ impl<M: Machine> World<M> {
             FaultKind::Crash | FaultKind::Drain if !self.hosts[host].runs() => {
                 self.process_begins(host);
             }
+            // It has not finished yet: it starts again when it has.
+            FaultKind::Drain => self.hosts[host].comes_back = true,
             FaultKind::CrashWhenStored(_) => {
                 self.hosts[host].disk.crash_after = 0;
                 if !self.hosts[host].runs() {
                     self.process_begins(host);
                 }
             }
+            FaultKind::OldVersion => self.starts_as(host, MINOR),
             FaultKind::SlowReaderMs(ms) => self.hosts[host].reads_late -= ms * MS,
             FaultKind::Freeze => {
                 self.hosts[host].frozen -= 1;

@@ -8,6 +8,7 @@ use tidegate_core::event::Event;
 use tidegate_core::id::{CallId, DcId, DiskId, NodeId, Role};
 use tidegate_core::jobs::ExecutorKind;
 use tidegate_core::swim::Addr;
+use tidegate_core::wire::MINOR;
 
 use super::client::Client;
 use super::clock::{Clock, Time};
@@ -16,7 +17,7 @@ use super::exec::Execution;
 use super::facts::HostInfo;
 use super::fate::{About, Fate, key, node_key};
 use super::points::Passed;
-use crate::plan::{BadPlan, ClusterPlan, Plan};
+use crate::plan::{BadPlan, ClusterPlan, PREVIOUS, Plan};
 
 /// The name of every simulated cluster.
 pub(super) const CLUSTER: &str = "sim";
@@ -106,6 +107,8 @@ pub(super) struct Host<M> {
     /// How many freezes are on.
     pub frozen: u32,
     pub slow_us: u64,
+    /// It drains, and starts again when that is done.
+    pub comes_back: bool,
     /// A slow process is busy with its last step until then.
     pub busy_until: Time,
     /// What waits while it is frozen or busy, with the time of arrival.
@@ -144,6 +147,7 @@ impl<M> Host<M> {
             steps_at: (0, 0),
             frozen: 0,
             slow_us: 0,
+            comes_back: false,
             busy_until: 0,
             inbox: VecDeque::new(),
             resume_due: false,
@@ -265,6 +269,7 @@ pub(super) fn configs(cluster: &ClusterPlan, hosts: &[HostInfo]) -> Vec<NodeConf
             timing: cluster.timing(role),
             limits: cluster.limits(),
             allow_two_voters: cluster.allow_two_voters,
+            minor: if cluster.old_version.contains(&host.name) { PREVIOUS } else { MINOR },
         }
     };
     hosts.iter().enumerate().map(config).collect()

@@ -393,7 +393,8 @@ impl<M: Machine> World<M> {
                 self.exec_tick(host as usize, execution, plan);
             }
             Item::Resume { host, boot } if same_boot(host, boot) => self.resume(host as usize),
-            Item::Begin { host } => self.process_begins(host as usize),
+            Item::Begin { host } if !self.hosts[host as usize].runs() => self.process_begins(host as usize),
+            Item::Begin { .. } => {}
             Item::Act { act: Act::Fault { fault }, observer, .. } => {
                 self.fault_begins(fault as usize, observer.map(|host| host as usize));
             }

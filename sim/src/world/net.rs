@@ -162,10 +162,13 @@ impl<M: Machine> World<M> {
         }
     }
 
-    /// What was sent on the last session comes once more on this one.
+    /// What was sent on the last session comes once more on this one, if its version has such messages.
     fn redeliver(&mut self, link: usize) {
+        let [one, other] = self.links[link].ends.map(|host| self.scene.minors[host as usize]);
         for end in 0..2u8 {
-            for message in std::mem::take(&mut self.links[link].again[usize::from(end)]) {
+            let mut again = std::mem::take(&mut self.links[link].again[usize::from(end)]);
+            again.retain(|message| message.since() <= one.min(other));
+            for message in again {
                 self.launch(link, end, Frame::Message(Box::new(message)), Draw(0), 0);
             }
         }
@@ -436,7 +439,8 @@ impl<M: Machine> World<M> {
             }
             Frame::Connected if to < self.scene.nodes && from < self.scene.nodes => {
                 let (peer, boot) = (self.scene.hosts[from].node, BootNo(self.scene.boots[from]));
-                self.deliver(to, Event::Connected { peer, boot });
+                let minor = self.scene.minors[from].min(self.scene.minors[to]);
+                self.deliver(to, Event::Connected { peer, boot, minor });
             }
             Frame::Connected => {}
             Frame::End => {

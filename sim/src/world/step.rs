@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tidegate_core::api::Answer;
 use tidegate_core::config::Boot;
-use tidegate_core::effect::Effect;
+use tidegate_core::effect::{Effect, HaltReason};
 use tidegate_core::event::Event;
 use tidegate_core::id::{BootNo, CallId};
 use tidegate_core::observe::Observation;
@@ -184,6 +184,9 @@ impl<M: Machine> World<M> {
                     trace.line(&self.scene, &format!("{} halts: {reason:?}", self.scene.name(host)));
                 }
                 self.process_ends(host, ProcessEnd::Halt(reason));
+                if reason == HaltReason::Drained && self.hosts[host].comes_back {
+                    self.queue.push(self.now, Item::Begin { host: host as u32 });
+                }
                 return false;
             }
         }
@@ -314,6 +317,7 @@ impl<M: Machine> World<M> {
             return;
         }
         let (boot, rows) = this.disk.begin();
+        this.comes_back = false;
         this.clock.restart(self.now);
         let seed = self.fate.of(this.key).seed(u64::from(boot) | u64::from(self.streams) << 32);
         let boot = Boot { config, boot: BootNo(boot), disk: this.disk.id, seed, rows };

@@ -137,6 +137,7 @@ impl World {
             timing: Timing::for_role(Role::Gate),
             limits: Limits::default(),
             allow_two_voters: false,
+            minor: crate::wire::MINOR,
         };
         change(&mut config);
         let boot = Boot { config, boot: BootNo(1), disk: DiskId([9; 16]), seed: [3; 32], rows: vec![] };
@@ -244,7 +245,8 @@ impl World {
 
     /// A manager connects and says that it leads a datacenter with this many free cores of 100.
     pub fn up(&mut self, name: &str, free_cores: u32) -> Vec<Effect> {
-        let mut out = self.event(Event::Connected { peer: manager(name), boot: BootNo(1) });
+        let mut out =
+            self.event(Event::Connected { peer: manager(name), boot: BootNo(1), minor: crate::wire::MINOR });
         out.extend(self.heartbeat(name, free_cores, true));
         out
     }

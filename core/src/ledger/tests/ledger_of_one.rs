@@ -15,6 +15,7 @@ use crate::id::DiskId;
 use crate::ledger::{Applied, Ledger, MAX_UNDECIDED};
 use crate::store::{Store, StoreToken};
 use crate::time::{Instant, Now};
+use crate::wire::MINOR;
 
 /// One voter with a disk that confirms when it is told to.
 struct Alone {
@@ -28,7 +29,12 @@ struct Alone {
 
 impl Alone {
     fn start(boot_no: u32, disk: BTreeMap<Bytes, Bytes>) -> Self {
+        Self::start_as(MINOR, boot_no, disk)
+    }
+
+    fn start_as(minor: u16, boot_no: u32, disk: BTreeMap<Bytes, Bytes>) -> Self {
         let mut boot = boot(0, boot_no, 0);
+        boot.config.minor = minor;
         boot.rows = disk.clone().into_iter().collect();
         let ledger = Ledger::new(&boot, [voter(0)].into(), Numbers::default()).expect("good rows");
         let store = Store::default();
@@ -248,4 +254,26 @@ fn rows_that_do_not_fit_are_refused() {
         torn.remove(&Bytes(gone.to_vec())).expect("it was there");
         assert_eq!(halt(torn, 0), Some(HaltReason::BadRows), "without {gone:?}");
     }
+}
+
+#[test]
+fn a_version_that_all_voters_have_run_stays_in_force() {
+    let run = |minor, boot_no, disk| {
+        let mut alone = Alone::start_as(minor, boot_no, disk);
+        while !alone.writing.is_empty() {
+            alone.stored();
+        }
+        alone
+    };
+    let old = run(MINOR - 1, 1, BTreeMap::new());
+    assert_eq!(old.ledger.minor_in_force(), MINOR - 1);
+    let new = run(MINOR, 2, old.disk);
+    assert_eq!(new.ledger.minor_in_force(), MINOR);
+    let again = run(MINOR, 3, new.disk);
+    assert_eq!(again.ledger.minor_in_force(), MINOR);
+    let mut older = boot(0, 4, 0);
+    older.config.minor = MINOR - 1;
+    older.rows = again.disk.into_iter().collect();
+    let refused = Ledger::new(&older, [voter(0)].into(), Numbers::default());
+    assert_eq!(refused.err(), Some(HaltReason::OldVersion));
 }

@@ -88,6 +88,7 @@ pub fn boot(n: usize, boot: u32, seed: u64) -> Boot {
         timing,
         limits: Limits { log_keep: 8, ..Limits::default() },
         allow_two_voters: false,
+        minor: crate::wire::MINOR,
     };
     Boot { config, boot: BootNo(boot), disk: DiskId([n as u8; 16]), seed: seeds, rows: Vec::new() }
 }

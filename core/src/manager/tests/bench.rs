@@ -53,6 +53,7 @@ pub fn config() -> NodeConfig {
         timing: Timing::for_role(Role::Manager),
         limits: Limits::default(),
         allow_two_voters: false,
+        minor: crate::wire::MINOR,
     }
 }
 
@@ -98,7 +99,7 @@ impl Bench {
         };
         bench.event(Event::Start);
         assert!(bench.saw(Observation::Active), "one voter is active at once");
-        bench.event(Event::Connected { peer: GATE, boot: BootNo(1) });
+        bench.event(Event::Connected { peer: GATE, boot: BootNo(1), minor: crate::wire::MINOR });
         bench.sent.clear();
         bench
     }
@@ -192,7 +193,7 @@ impl Bench {
 
     pub fn register_boot(&mut self, worker: NodeId, cores: u16, boot: u32, held: &[HeldShard]) {
         let executors = [ExecutorKind::Sleep, ExecutorKind::Http, ExecutorKind::Command].to_vec();
-        self.event(Event::Connected { peer: worker, boot: BootNo(boot) });
+        self.event(Event::Connected { peer: worker, boot: BootNo(boot), minor: crate::wire::MINOR });
         let held = held.to_vec();
         self.from(worker, Message::RegisterWorker { boot: BootNo(boot), cores, executors, held });
         let answered = self.sent.iter().any(|(to, message)| {

@@ -203,7 +203,11 @@ fn a_finished_workflow_frees_the_next() {
 #[test]
 fn results_go_where_the_gates_say() {
     let mut bench = running_sleep();
-    bench.event(crate::Event::Connected { peer: GATE2, boot: crate::id::BootNo(1) });
+    bench.event(crate::Event::Connected {
+        peer: GATE2,
+        boot: crate::id::BootNo(1),
+        minor: crate::wire::MINOR,
+    });
     bench.result(W1, run(0, 1), Outcome::Completed, requests(1, 10_000));
     assert_eq!(bench.sent().len(), 3);
     let elsewhere = Fault::new(FaultCode::NotOwner, "ask the other").at(Some(GATE2));

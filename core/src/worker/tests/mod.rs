@@ -80,6 +80,7 @@ impl Stage {
             timing: Timing::for_role(Role::Worker),
             limits: Limits::default(),
             allow_two_voters: false,
+            minor: crate::wire::MINOR,
         };
         let boot = Boot { config, boot, disk: DiskId([1; 16]), seed: [7; 32], rows: rows.clone() };
         let worker = Worker::new(boot).unwrap();
@@ -174,7 +175,7 @@ impl Stage {
     }
 
     fn connect(&mut self, peer: NodeId) {
-        self.step(Event::Connected { peer, boot: BootNo(1) });
+        self.step(Event::Connected { peer, boot: BootNo(1), minor: crate::wire::MINOR });
     }
 
     fn accept(&mut self, peer: NodeId) {
