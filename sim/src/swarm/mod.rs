@@ -33,7 +33,7 @@ pub fn draw(seed: u64) -> Plan {
     let dice = Dice::new(seed);
     let options = Options::draw(seed);
     let cluster = shape::cluster(dice);
-    let clients = workload::clients(dice, &cluster);
+    let clients = workload::clients(dice, &options, &cluster);
     let mut faults = faults::faults(dice, &options, &cluster, &clients);
     let core = ending::core(dice, &options, &cluster, &faults);
     faults.extend(ending::rest(dice, &core, &cluster));
