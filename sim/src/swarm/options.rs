@@ -125,8 +125,10 @@ impl Options {
             TROUBLES.iter().zip(0..).filter(|((percent, _), n)| dice.percent("trouble", *n, *percent));
         let trouble: Vec<Strain> = trouble.map(|((_, spark), n)| self::trouble(dice, spark, n)).collect();
         // Whoever was absent may find what was said before on its new connections.
-        let often = |point: &Point| if *point == Point::Redeliver && !trouble.is_empty() { 30 } else { 8 };
-        let points = POINTS.iter().zip(0..).filter(|((point, _), n)| dice.percent("point", *n, often(point)));
+        let absent = !trouble.is_empty();
+        let often = move |point: Point| if absent && point == Point::Redeliver { 30 } else { 8 };
+        let points =
+            POINTS.iter().zip(0..).filter(|((point, _), n)| dice.percent("point", *n, often(*point)));
         Self {
             seed,
             calm: false,
