@@ -132,11 +132,25 @@ fn set(document: &Document, path: &[Step], number: i64) -> Option<Candidate> {
 /// Without an entry: what is not said is so by default. Whole tables first.
 fn defaults(plan: &Plan) -> Vec<Candidate> {
     let document = Document::of(plan);
-    let entries = document.places().into_iter().filter(|path| matches!(path.last(), Some(Step::Key(_))));
-    // What is a default already is no change.
-    let smaller =
-        |path: Vec<Step>| Some((format!("{path:?}"), document.without(&path).filter(|other| other != plan)?));
+    let entries = said(&document, plan).into_iter().filter(|path| matches!(path.last(), Some(Step::Key(_))));
+    let smaller = |path: Vec<Step>| Some((format!("{path:?}"), document.without(&path)?));
     entries.filter_map(smaller).collect()
+}
+
+/// Every place that is not so by default, as a whole or as a part of something. What is so is not written, and there is
+/// nothing smaller: a change of it would be undone by the next round, and so on.
+fn said(document: &Document, plan: &Plan) -> Vec<Vec<Step>> {
+    let mut said: Vec<Vec<Step>> = Vec::new();
+    let mut default: Option<Vec<Step>> = None;
+    for path in document.places() {
+        let within = default.as_ref().is_some_and(|whole| path.starts_with(whole));
+        if !within && document.without(&path).is_some_and(|same| same == *plan) {
+            default = Some(path);
+        } else if !within {
+            said.push(path);
+        }
+    }
+    said
 }
 
 /// Everything sooner: all together, so that what comes after what stays so.
@@ -156,7 +170,7 @@ fn times(plan: &Plan) -> Vec<Candidate> {
 fn numbers(plan: &Plan) -> Vec<Candidate> {
     let document = Document::of(plan);
     let mut out = Vec::new();
-    for path in document.places() {
+    for path in said(&document, plan) {
         // How long the world runs is cut last, and its seed is a name.
         let own_rule = matches!(path.first(), Some(Step::Key(key)) if key == "run" || key == "seed")
             || matches!(path.last(), Some(Step::Key(key)) if key == "gates" || key == "managers");
@@ -211,6 +225,16 @@ mod tests {
             let fewer = elements(&plan, "datacenter");
             let renamed = |one: &Plan| !one.cluster.has_dc("dc-b") && one.faults.len() == plan.faults.len();
             assert!(fewer.iter().any(|(_, one)| renamed(one)), "seed {} does not keep its faults", plan.seed);
+        }
+    }
+
+    #[test]
+    fn what_is_so_by_default_is_left_alone() {
+        let mut plan = draw(1);
+        NOISE.iter().for_each(|(_, quieten)| quieten(&mut plan));
+        for (name, smaller) in defaults(&plan).into_iter().chain(numbers(&plan)) {
+            assert_eq!(smaller.network, plan.network, "{name}");
+            assert_eq!(smaller.driver, plan.driver, "{name}");
         }
     }
 
