@@ -55,8 +55,11 @@ fn or_sooner(candidates: Vec<Candidate>) -> Vec<Candidate> {
     candidates.into_iter().flat_map(|one| [sooner(&one), Some(one)].into_iter().rev().flatten()).collect()
 }
 
+/// Sets a part of a plan to what it is by default.
+type Quieten = fn(&mut Plan);
+
 /// What goes wrong a little all the time, and settings that are not the usual ones.
-const NOISE: &[(&str, fn(&mut Plan))] = &[
+const NOISE: &[(&str, Quieten)] = &[
     ("drivers", |plan| plan.driver.clear()),
     ("network", |plan| plan.network = NetworkPlan::default()),
     ("timing", |plan| plan.cluster.timing_ms.clear()),
