@@ -17,6 +17,7 @@ mod shard;
 mod shrink;
 mod subject;
 mod swarm;
+mod table;
 mod verify;
 
 use std::process::ExitCode;

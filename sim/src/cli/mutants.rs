@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Outcome, Shard, Trouble};
+use super::{Outcome, Shard, Trouble, table};
 use crate::scenario::REGRESSIONS;
 use crate::shrink::STREAMS;
 
@@ -21,6 +21,7 @@ use crate::shrink::STREAMS;
 const SOURCES: &[&str] = &["Cargo.toml", "Cargo.lock", "core", "sim", "runtime-tokio"];
 /// Seeds are run in lots: the first small, for most defects show at once.
 const FIRST_LOT: u64 = 16;
+const LOT_MAX: u64 = 128;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -48,6 +49,9 @@ pub(super) struct Args {
     /// Shrink what was found, into files of this folder.
     #[arg(long, value_name = "FOLDER")]
     shrink: Option<PathBuf>,
+    /// Bring the rows of this page of the docs up to date.
+    #[arg(long, value_name = "FILE")]
+    table: Option<PathBuf>,
     /// One JSON object a mutant.
     #[arg(long)]
     json: bool,
@@ -63,6 +67,21 @@ struct Line {
     regression: Option<[usize; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shrunk: Option<Small>,
+}
+
+impl Line {
+    fn row(&self) -> table::Row {
+        let number = |number: Option<String>| number.unwrap_or_else(|| "-".to_string());
+        let shrunk = |what: fn(Small) -> String| number(self.shrunk.map(what));
+        [
+            self.mutant.clone(),
+            self.found_by.clone().unwrap_or_else(|| "not found".to_string()),
+            number(self.seeds_to_find.map(|seeds| seeds.to_string())),
+            shrunk(|small| small.faults.to_string()),
+            shrunk(|small| small.nodes.to_string()),
+            shrunk(|small| format!("{:.1}", small.wall_ms as f64 / 1e3)),
+        ]
+    }
 }
 
 /// What is left of the run that found a mutant.
@@ -116,6 +135,9 @@ pub(super) fn run(args: &Args) -> Outcome {
         small.extend(line.shrunk);
         let kept_fails = line.regression.is_none_or(|[failed, of]| failed == of);
         all &= line.found_by.is_some() && kept_fails;
+        if let Some(page) = &args.table {
+            table::put(page, line.row())?;
+        }
         if args.json {
             println!("{}", serde_json::to_string(&line).map_err(|why| Trouble(why.to_string()))?);
             continue;
@@ -159,8 +181,8 @@ fn names(args: &Args) -> Result<Vec<String>, Trouble> {
 struct Scratch {
     root: PathBuf,
     sources: PathBuf,
-    /// Seeds with which this very program fails, by the lots that were run: they find no mutant.
-    sound: RefCell<BTreeMap<u64, Vec<u64>>>,
+    /// Seeds with which some mutant failed, and whether this very program passes with them: others find no mutant.
+    sound: RefCell<BTreeMap<u64, bool>>,
 }
 
 impl Scratch {
@@ -249,22 +271,22 @@ fn copy(from: &Path, to: &Path) -> Result<(), Trouble> {
 fn first_failure(
     program: &Path,
     args: &Args,
-    sound: &mut BTreeMap<u64, Vec<u64>>,
+    sound: &mut BTreeMap<u64, bool>,
 ) -> Result<Option<(String, u64)>, Trouble> {
     let (mut begin, mut lot) = (0, FIRST_LOT);
     while begin < args.seeds {
         let count = lot.min(args.seeds - begin);
-        let first = args.seed + begin;
-        let failures = failures(program, first, count)?;
-        if let (false, None) = (failures.is_empty(), sound.get(&first)) {
-            let own = self::failures(&std::env::current_exe()?, first, count)?;
-            sound.insert(first, own.into_iter().map(|(seed, _)| seed).collect());
+        for (seed, oracle) in failures(program, args.seed + begin, count)? {
+            let is_sound = match sound.get(&seed) {
+                Some(known) => *known,
+                None => failures(&std::env::current_exe()?, seed, 1)?.is_empty(),
+            };
+            sound.insert(seed, is_sound);
+            if is_sound {
+                return Ok(Some((oracle, seed - args.seed + 1)));
+            }
         }
-        let others = |seed: &u64| sound.get(&first).is_some_and(|own| own.contains(seed));
-        if let Some((seed, oracle)) = failures.into_iter().find(|(seed, _)| !others(seed)) {
-            return Ok(Some((oracle, seed - args.seed + 1)));
-        }
-        (begin, lot) = (begin + count, lot * 2);
+        (begin, lot) = (begin + count, LOT_MAX.min(lot * 2));
     }
     Ok(None)
 }

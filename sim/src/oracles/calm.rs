@@ -8,15 +8,16 @@ use std::collections::BTreeSet;
 
 use tidegate_core::id::{DcId, JobId};
 use tidegate_core::observe::Observation;
+use tidegate_core::routing::needed_cores;
 use tidegate_core::swim::MemberStatus;
 
-use crate::plan::{LinkPlan, Place};
+use crate::plan::{DatacenterPlan, LinkPlan, Place};
 use crate::world::{Fact, HostIx, Interest, Scene, Spectator, Time};
 
-/// A cluster has found together by then.
+/// A cluster has found together so long after its last node has begun.
 const BEGUN: Time = 5_000_000_000;
-/// A datacenter is far if its way is this many times as long as that of a near one.
-const FAR: u64 = 4;
+/// A datacenter is far if its way is this many times as long as that of a near one, at least.
+const FAR: u64 = 2;
 
 /// See the module.
 #[derive(Default)]
@@ -53,20 +54,16 @@ impl Calm {
         let mut jobs = scene.plan.clients.iter().flat_map(|client| &client.jobs);
         let Some(plan) = jobs.find(|plan| plan.name == name) else { return Ok(()) };
         self.first = None;
-        if plan.place != Place::Any {
-            return Ok(());
-        }
+        let (Place::Any | Place::Count(1), Ok(spec)) = (&plan.place, plan.spec()) else { return Ok(()) };
+        let needed = needed_cores(&spec, 1);
         let region = &scene.hosts[gate].region;
         let way = |dc: &str| scene.plan.network.link(region, dc);
-        let cores =
-            |workers: &[crate::plan::WorkerPlan]| -> u16 { workers.iter().map(|one| one.cores).sum() };
+        let cores = |dc: &DatacenterPlan| -> u32 { dc.workers.iter().map(|one| u32::from(one.cores)).sum() };
         let all = &scene.plan.cluster.datacenters;
-        let Some(chosen) = all.iter().find(|known| known.name == dc) else { return Ok(()) };
         self.tested += 1;
         let nearer = all.iter().find(|other| {
             let (near, far) = (way(&other.name), way(dc));
-            let as_large = cores(&other.workers) >= cores(&chosen.workers);
-            as_large
+            cores(other) >= needed
                 && (near.latency_us + near.jitter_us) * FAR < far.latency_us
                 && is_steady(&near)
                 && is_steady(&far)
@@ -109,7 +106,8 @@ impl Spectator for Calm {
                     self.tested += 1;
                     self.observed(scene, *host, observation)?;
                     if let Observation::Dispatched { job, dc } = **observation {
-                        let first = self.dispatched.is_empty() && scene.now >= BEGUN;
+                        let stagger = scene.plan.cluster.start_stagger_ms * scene.nodes as u64 * 1_000_000;
+                        let first = self.dispatched.is_empty() && scene.now >= stagger + BEGUN;
                         self.dispatched.insert(job);
                         self.first = first.then_some((*host, job, dc));
                     }

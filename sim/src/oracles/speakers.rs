@@ -13,7 +13,13 @@ use tidegate_core::id::{DcEpoch, DcId, GateEpoch, JobId, RunId};
 use tidegate_core::observe::{Observation, RunKey};
 use tidegate_core::wire::Message;
 
+use crate::plan::Point;
 use crate::world::{Fact, HostIx, Interest, Scene, Spectator, Time};
+
+/// Whether drivers hand over at once what arrives.
+fn is_prompt(scene: &Scene) -> bool {
+    !scene.plan.driver.keys().any(|point| matches!(point, Point::Hiccup | Point::Reorder))
+}
 
 /// See the module.
 #[derive(Default)]
@@ -70,7 +76,7 @@ impl Speakers {
     }
 
     fn asks(&mut self, scene: &Scene, to: HostIx, job: JobId, epoch: DcEpoch) {
-        let prompt = !self.slow.contains(&to) && scene.plan.driver.is_empty();
+        let prompt = !self.slow.contains(&to) && is_prompt(scene);
         if prompt && self.taken.get(&(to, job)).is_some_and(|taken| epoch < *taken) {
             self.stale = Some((scene.now, to, job));
         }
@@ -145,7 +151,7 @@ impl Spectator for Speakers {
     fn see(&mut self, scene: &Scene, fact: &Fact<'_>) -> Result<(), String> {
         self.refused(scene)?;
         match fact {
-            Fact::Fault { host, .. } => {
+            Fact::Fault { host, kind: "freeze" | "slow", .. } => {
                 self.slow.insert(*host);
                 Ok(())
             }

@@ -239,6 +239,8 @@ pub struct Behaviour {
     pub stop_takes_ms: u32,
     /// It does not react to a polite stop; only a kill ends it.
     pub ignores_stop: bool,
+    /// A kill takes this long: a process that waits for its disk, a group of many.
+    pub kill_takes_ms: u32,
 }
 
 /// How an execution ends when nobody stops it.
@@ -267,6 +269,7 @@ impl Default for Behaviour {
             shards: Vec::new(),
             stop_takes_ms: 20,
             ignores_stop: false,
+            kill_takes_ms: 1,
         }
     }
 }

@@ -112,6 +112,7 @@ impl Document {
         };
         if !missing.is_empty() {
             let others = plan.clone();
+            leave_out_pairs(&mut root, &missing);
             rename(&mut root, &|text| replacement(text, &missing, &others));
             plan = root.try_into().ok()?;
             for job in plan.clients.iter_mut().flat_map(|client| &mut client.jobs) {
@@ -122,6 +123,18 @@ impl Document {
         }
         plan.check().is_ok().then_some(plan)
     }
+}
+
+/// A pair of regions is nothing without one of them.
+fn leave_out_pairs(root: &mut Value, missing: &BTreeSet<&String>) {
+    let pairs = root.get_mut("network").and_then(|network| network.get_mut("pair"));
+    let Some(pairs) = pairs.and_then(Value::as_array_mut) else { return };
+    let is_missing =
+        |region: &Value| region.as_str().is_some_and(|region| missing.iter().any(|name| *name == region));
+    pairs.retain(|pair| {
+        let between = pair.get("between").and_then(Value::as_array);
+        !between.is_some_and(|between| between.iter().any(is_missing))
+    });
 }
 
 fn names_of(plan: &Plan) -> BTreeSet<String> {

@@ -29,6 +29,17 @@ impl Aimed<'_> {
         Selector::Node(self.one_of(what, &self.cluster.node_names()))
     }
 
+    /// The other side of a link: one node, those of a tier, or whoever decides there.
+    fn others(&self, what: &str) -> Selector {
+        let dc = self.one_of("half where", &self.cluster.datacenters).name;
+        let job = self.one_of("half whose", self.jobs);
+        let owner = Selector::DcOwner(job, dc.clone());
+        let leader = Selector::DcLeader(dc.clone());
+        let node = self.node("half of");
+        let tiers = [Selector::Gates, Selector::Managers(dc), Selector::GateLeader];
+        self.one_of(what, &[&[node.clone(), node, owner, leader], &tiers[..]].concat())
+    }
+
     fn messages(&self, action: MessageAction) -> FaultKind {
         // Any messages of the target, a few; or those of one kind, from the first or the second on.
         let any = self.dice.percent("any message", self.n, 40);
@@ -85,7 +96,7 @@ pub(super) const KINDS: &[Kind] = &[
     }),
     // Half-connected: two nodes do not reach each other, and everybody else reaches both.
     (12, "half_connected", |a| FaultKind::Cut {
-        from: Some(a.one_of("half", &[a.node("half of"), Selector::Gates, Selector::GateLeader])),
+        from: Some(a.others("half")),
         direction: a.one_of("half way", &[Direction::Both, Direction::Both, Direction::In, Direction::Out]),
     }),
     (12, "reset", |_| FaultKind::Reset { from: None }),
@@ -105,7 +116,7 @@ pub(super) const KINDS: &[Kind] = &[
     (8, "drain", |_| FaultKind::Drain),
     (5, "garbage", |_| FaultKind::Garbage { from: Selector::All }),
     (8, "message_drop", |a| a.messages(MessageAction::Drop)),
-    (8, "message_hold", |a| a.messages(MessageAction::HoldMs(a.one_of("hold", &[100, 700, 5_000])))),
+    (8, "message_hold", |a| a.messages(MessageAction::HoldMs(a.one_of("hold", &[100, 700, 5_000, 20_000])))),
     (8, "message_repeat", |a| a.messages(MessageAction::RepeatMs(a.one_of("again", &[10, 3_000, 15_000])))),
     (5, "message_corrupt", |a| a.messages(MessageAction::Corrupt)),
     (6, "old_version", |_| FaultKind::OldVersion),

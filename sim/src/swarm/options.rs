@@ -125,8 +125,12 @@ impl Options {
         let drawn = drawn.filter(|(n, (percent, _, _))| dice.percent("kind", *n as u64, *percent));
         let trouble =
             TROUBLES.iter().zip(0..).filter(|((percent, _), n)| dice.percent("trouble", *n, *percent));
-        let trouble = trouble.map(|((_, spark), n)| self::trouble(dice, spark, n));
-        let points = POINTS.iter().zip(0..).filter(|(_, n)| dice.percent("point", *n, 8));
+        let trouble: Vec<Strain> = trouble.map(|((_, spark), n)| self::trouble(dice, spark, n)).collect();
+        // Whoever was absent may find what was said before on its new connections.
+        let absent = !trouble.is_empty();
+        let often = move |point: Point| if absent && point == Point::Redeliver { 30 } else { 8 };
+        let points =
+            POINTS.iter().zip(0..).filter(|((point, _), n)| dice.percent("point", *n, often(*point)));
         Self {
             seed,
             calm: false,
@@ -141,16 +145,23 @@ impl Options {
             points: points.map(|((point, often), n)| (*point, dice.one_of("often", n, often))).collect(),
         }
     }
+
+    /// Whether busy workers are absent for long: what they do should last longer.
+    pub(super) fn busy_are_absent(&self) -> bool {
+        self.strains.iter().any(|strain| strain.first > 0 && strain.spark == Some(BUSY))
+    }
 }
 
 /// Long absences of those who have just taken something on, and how many of 100 runs have them: whoever comes back finds
 /// that others have taken over.
-const TROUBLES: &[(u16, &str)] = &[(12, "RunStarted"), (8, "DcJobAccepted"), (6, "JobAccepted")];
+const TROUBLES: &[(u16, &str)] = &[(20, BUSY), (8, "DcJobAccepted"), (6, "JobAccepted")];
+/// After this a worker is busy.
+const BUSY: &str = "RunStarted";
 
 fn trouble(dice: Dice, spark: &'static str, n: u64) -> Strain {
     let name = dice.one_of("absent", n, &["freeze", "cut", "one_way_cut", "half_connected"]);
     let kind = KINDS.iter().position(|(_, known, _)| *known == name).unwrap_or(0);
-    let least_ms = dice.one_of("absent for", n, &[10_000, 14_000, 20_000]);
+    let least_ms = dice.one_of("absent for", n, &[10_000, 14_000, 20_000, 25_000]);
     Strain { kind, first: 16 * (n + 1), count: 2, least_ms, aim: Aim::Observer, spark: Some(spark) }
 }
 

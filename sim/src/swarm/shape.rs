@@ -9,7 +9,7 @@ use crate::plan::{
 type Setting = (u16, &'static [(&'static str, u64)]);
 
 const TIMINGS: &[Setting] = &[
-    (30, &[("retain_completed", 5_000), ("retain_other", 8_000), ("retain_undelivered", 15_000)]),
+    (40, &[("retain_completed", 5_000), ("retain_other", 8_000), ("retain_undelivered", 15_000)]),
     (15, &[("lease_ttl", 4_000), ("lease_renew", 1_000)]),
     (25, &[("orphan_grace", 12_000), ("reconcile", 5_000)]),
     (15, &[("abandon_target", 4_000), ("queue_deadline", 20_000), ("request_timeout", 1_500)]),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Dice, JOB_MS_MAX};
+use super::{Dice, JOB_MS_MAX, Options};
 use crate::plan::{
     AskPlan, Behaviour, CancelPlan, ClientPlan, ClusterPlan, Ending, Executor, FollowerPlan, JobPlan, OnLoss,
     Place, Question, Scalar, Seen, When, WorkflowPlan,
@@ -22,18 +22,20 @@ const MOMENTS: &[&str] = &[
     "JobFinal",
 ];
 
-pub(super) fn clients(dice: Dice, cluster: &ClusterPlan) -> Vec<ClientPlan> {
+pub(super) fn clients(dice: Dice, options: &Options, cluster: &ClusterPlan) -> Vec<ClientPlan> {
     let count = dice.range("clients", 0, 1, 2);
     let jobs = dice.range("jobs", 0, 3, 7);
     let job_of = |client: u64| (0..jobs).filter(move |job| job % count == client);
     let regions = ["core".to_string(), "dc-a".to_string(), "far".to_string()];
+    let long =
+        if dice.percent("long runs", 0, if options.busy_are_absent() { 75 } else { 25 }) { 70 } else { 10 };
     (0..count)
         .map(|client| ClientPlan {
             name: format!("c{}", client + 1),
             region: dice.one_of("client region", client, &regions),
             gates: gates_from(dice.below("first gate", client, u64::from(cluster.gates)) as u16, cluster),
             loss_permille: dice.one_of("client loss", client, &[0, 0, 20, 100]),
-            jobs: job_of(client).map(|job| self::job(dice, job, cluster)).collect(),
+            jobs: job_of(client).map(|job| self::job(dice, job, cluster, long)).collect(),
         })
         .collect()
 }
@@ -59,7 +61,8 @@ fn moment(dice: Dice, what: &str, n: u64, job: &str, submitted: u64, ms: u64) ->
     })
 }
 
-fn job(dice: Dice, job: u64, cluster: &ClusterPlan) -> JobPlan {
+/// So many of 100 of its workflows are long.
+fn job(dice: Dice, job: u64, cluster: &ClusterPlan, long: u16) -> JobPlan {
     let name = format!("j{}", job + 1);
     // In a crowd, jobs come at nearly the same time and want more cores than there are.
     let crowd = dice.percent("crowd", 0, 25);
@@ -109,7 +112,7 @@ fn job(dice: Dice, job: u64, cluster: &ClusterPlan) -> JobPlan {
         asks: asks(dice, job, &name, submitted, cluster),
         followers: followers(dice, job, &name, submitted, cluster),
         workflows: (0..dice.one_of("workflows", job, &[1, 1, 2, 3]))
-            .map(|ix| workflow(dice, job, ix))
+            .map(|ix| workflow(dice, job, ix, long))
             .collect(),
         name,
     }
@@ -167,7 +170,7 @@ fn asks(dice: Dice, job: u64, name: &str, submitted: u64, cluster: &ClusterPlan)
     asks
 }
 
-fn workflow(dice: Dice, job: u64, ix: u64) -> WorkflowPlan {
+fn workflow(dice: Dice, job: u64, ix: u64, long: u16) -> WorkflowPlan {
     let n = job * 16 + ix;
     let executor =
         dice.one_of("executor", n, &[Executor::Sleep, Executor::Http, Executor::Http, Executor::Command]);
@@ -184,7 +187,7 @@ fn workflow(dice: Dice, job: u64, ix: u64) -> WorkflowPlan {
             .map(|need| format!("w{need}"))
             .collect(),
         executor,
-        duration_ms: if dice.percent("long", n, if dice.percent("long runs", 0, 25) { 70 } else { 10 }) {
+        duration_ms: if dice.percent("long", n, long) {
             dice.range("long duration", n, 15_000, 45_000) as u32
         } else {
             dice.range("duration", n, 300, 12_000) as u32
@@ -202,6 +205,7 @@ fn workflow(dice: Dice, job: u64, ix: u64) -> WorkflowPlan {
             shards: Vec::new(),
             stop_takes_ms: dice.one_of("stop takes", n, &[1, 20, 2_000, 6_000]),
             ignores_stop: dice.percent("ignores stop", n, 8),
+            kill_takes_ms: dice.one_of("kill takes", n, &[1, 1, 100, 1_000, 5_000]),
         },
     }
 }

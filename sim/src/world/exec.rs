@@ -20,8 +20,6 @@ use super::{Item, Machine, World};
 use crate::plan::{Behaviour, Ending, Plan};
 
 const MS: Time = 1_000_000;
-/// A kill takes this long.
-const KILL_TAKES: Time = MS;
 /// Windows in one report at most: what the protocol allows a worker to send on.
 const WINDOWS_MAX: usize = 32;
 
@@ -187,7 +185,7 @@ impl<M: Machine> World<M> {
                 (u64::from(execution.behaviour.stop_takes_ms) * MS, Outcome::Cancelled)
             }
             StopMode::Graceful => (0, Outcome::Cancelled),
-            StopMode::Kill => (KILL_TAKES, Outcome::Killed),
+            StopMode::Kill => (u64::from(execution.behaviour.kill_takes_ms) * MS, Outcome::Killed),
         };
         let end = now + takes;
         if execution.end.is_some_and(|(natural, _)| natural <= end) {

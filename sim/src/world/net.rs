@@ -189,9 +189,11 @@ impl<M: Machine> World<M> {
     /// What the driver does about a message that was just sent.
     fn sent(&mut self, from: HostIx, to: HostIx, link: usize, end: u8, message: &Message) {
         self.after_send(from, to);
-        let again = &self.links[link].again[usize::from(end)];
-        if again.len() < REDELIVERED_MAX && self.fires(Point::Redeliver, from).is_some() {
-            self.links[link].again[usize::from(end)].push(message.clone());
+        if self.fires(Point::Redeliver, from).is_some() {
+            // The newest are those that a driver may believe to be lost.
+            let again = &mut self.links[link].again[usize::from(end)];
+            again.drain(..(again.len() + 1).saturating_sub(REDELIVERED_MAX));
+            again.push(message.clone());
         }
     }
 
