@@ -18,6 +18,9 @@ const REFUTATIONS_MAX: u32 = 5;
 const FORGET_PERIODS: u64 = 1_140;
 /// A suspicion that may not run out now is looked at again after this part of a period.
 const LOOK_AGAIN: u64 = 4;
+/// Nobody is buried on one member's word before others were asked: once a period, from so many periods before its end
+/// on. The accused has to hear of it, and its answer to come back here.
+const ASKED_PERIODS: u64 = 4;
 /// Most members that died lately and still get rumours. At the bound the first goes.
 const FALLEN_MAX: usize = 64;
 
@@ -151,6 +154,11 @@ impl Swim {
         let Some(suspicion) = self.suspicions.get(&ix) else { return };
         let silent = self.config.rules.silence && self.awareness.is_silent(now.mono);
         let alone = self.config.rules.silence && suspicion.has_one_witness();
+        if now.mono < suspicion.deadline() {
+            let again = (now.mono + self.config.rules.period).min(suspicion.deadline());
+            self.timers.arm(Timer::Suspicion(ix), again);
+            return self.consult(now, ix, out);
+        }
         let ends_by = match silent || self.awareness.is_wary(now.mono) {
             true => suspicion.ends_by(self.awareness.last_heard()),
             false if alone => suspicion.ends_alone_by(self.awareness.is_lonely()),
@@ -315,8 +323,13 @@ impl Swim {
 
     fn suspect(&mut self, now: Now, ix: Ix, incarnation: Incarnation, by: NodeId) {
         let members = self.members.live() + 1;
-        let suspicion = Suspicion::new(incarnation, by, now.mono, members, &self.config.rules);
-        self.timers.arm(Timer::Suspicion(ix), suspicion.deadline());
+        let rules = &self.config.rules;
+        let suspicion = Suspicion::new(incarnation, by, now.mono, members, rules);
+        let look = match rules.silence && suspicion.has_one_witness() {
+            true => suspicion.deadline() - rules.period.scale(ASKED_PERIODS, 1).min(rules.shortest(members)),
+            false => suspicion.deadline(),
+        };
+        self.timers.arm(Timer::Suspicion(ix), look);
         self.suspicions.insert(ix, suspicion);
     }
 

@@ -373,7 +373,7 @@ impl Swim {
 
     /// Bytes that the members take on the heap, in the table and in the order of questions.
     pub fn member_bytes(&self) -> usize {
-        self.members.heap_bytes() + size_of_val(self.order.members())
+        self.members.heap_bytes() + self.order.heap_bytes()
     }
 
     fn fire(&mut self, now: Now, timer: Timer, out: &mut Effects) {
