@@ -63,7 +63,10 @@ impl Swim {
     /// A member spoke: it is confirmed, and what it says of itself is true of that incarnation. Gives its place, if it
     /// has one.
     pub(super) fn hear(&mut self, now: Now, said: Fact, out: &mut Effects) -> Result<Option<Ix>, Impostor> {
-        let ix = self.members.find(said.node);
+        // Most who speak answer the open round: no need to look them up.
+        let asked = self.round.as_ref().map(|round| round.target);
+        let asked = asked.filter(|ix| self.members.node(*ix) == said.node);
+        let ix = asked.or_else(|| self.members.find(said.node));
         if let Some(ix) = ix
             && self.members.status(ix) != MemberStatus::Unconfirmed
         {
@@ -159,7 +162,8 @@ impl Swim {
             self.timers.arm(Timer::Suspicion(ix), again);
             return self.consult(now, ix, out);
         }
-        let ends_by = match silent || self.awareness.is_wary(now.mono) {
+        let wary = self.awareness.is_wary(now.mono) || self.awareness.is_unsettled();
+        let ends_by = match silent || wary {
             true => suspicion.ends_by(self.awareness.last_heard()),
             false if alone => suspicion.ends_alone_by(self.awareness.is_lonely()),
             false => now.mono,

@@ -397,3 +397,35 @@ fn whoever_is_heard_is_not_buried_on_one_word() {
     // It may be deaf, and nobody else be there to find out: nine spans and the wait for the round.
     assert!((270..280).contains(&buried_at(u64::MAX)));
 }
+
+/// Everybody speaks and answers until 20 s, and gate 2 says one more word, which lay somewhere, at 60 s.
+#[test]
+fn one_late_word_does_not_end_a_silence() {
+    let mut script = Script::new(&[2, 3, 4]);
+    let swim = &mut script.swim;
+    let mut first_death_s = None;
+    for half in 1..300 {
+        let now = at(500 * half);
+        let mut out = Effects::new();
+        swim.wake(now, &mut out);
+        for effect in core::mem::take(&mut out) {
+            let Effect::SendDatagram { to, packet: asked } = effect else { continue };
+            let from = (to.port - 7_000) as u8;
+            if let Body::Ping { seq, .. } = asked.body
+                && half < 40
+            {
+                swim.receive(now, to, packet(from, life(1), Body::Ack { seq }, &[]), &mut out);
+            }
+        }
+        if half == 120 {
+            swim.receive(now, addr(2), packet(2, life(1), Body::Rumours, &[]), &mut out);
+        }
+        swim.check();
+        if [2, 3, 4].iter().any(|n| swim.status(id(*n)) == Some(MemberStatus::Dead)) {
+            first_death_s = first_death_s.or(Some(half / 2));
+        }
+    }
+    // The longest suspicion of four is 30 s: the word buys all of that, and then it must end.
+    let first = first_death_s.expect("it concludes in the end");
+    assert!((90..=92).contains(&first), "{first} s");
+}
