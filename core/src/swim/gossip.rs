@@ -13,6 +13,8 @@ use crate::id::NodeId;
 
 /// Most facts under way. At the bound the most often sent one makes room: it is the one that most have.
 pub const RUMOURS_MAX: usize = 1_000;
+/// More facts under way than this: rumours are slower than news. Four packets hold as many.
+const CROWD: usize = 4 * super::FACTS_MAX;
 /// Replaced rumours that are always tolerated; beyond them and the number of wanted ones, all are dropped at once.
 const STALE_MAX: usize = 64;
 /// This node itself, as the subject of a rumour.
@@ -120,6 +122,11 @@ impl Gossip {
     pub fn is_fresh(&self, sends: usize) -> bool {
         let young = &self.queues[..sends.min(self.queues.len())];
         !self.is_empty() && young.iter().flatten().any(|place| self.slab[*place as usize].wanted)
+    }
+
+    /// Whether so much is under way that news travels slowly.
+    pub fn is_crowded(&self) -> bool {
+        self.about.len() > CROWD
     }
 
     /// How many facts are under way.

@@ -123,7 +123,7 @@ impl Swim {
             return self.learn_of_self(now, *fact, out);
         }
         let Some(ix) = self.members.find(fact.node) else {
-            return self.meet(now, *fact, out);
+            return self.meet(now, *fact, true, out);
         };
         let (said, known) = (fact.key(), self.members.key(ix));
         if said < known {
@@ -157,10 +157,11 @@ impl Swim {
         let Some(suspicion) = self.suspicions.get(&ix) else { return };
         let silent = self.config.rules.silence && self.awareness.is_silent(now.mono);
         let alone = self.config.rules.silence && suspicion.has_one_witness();
-        if now.mono < suspicion.deadline() {
-            let again = (now.mono + self.config.rules.period).min(suspicion.deadline());
+        let deadline = suspicion.deadline();
+        if now.mono < deadline {
+            let again = if alone { (now.mono + self.config.rules.period).min(deadline) } else { deadline };
             self.timers.arm(Timer::Suspicion(ix), again);
-            return self.consult(now, ix, out);
+            return self.ask_before_burying(now, ix, alone, out);
         }
         let wary = self.awareness.is_wary(now.mono) || self.awareness.is_unsettled();
         let ends_by = match silent || wary {
@@ -246,14 +247,16 @@ impl Swim {
         out.push(Effect::Observe(Observation::Refuted));
     }
 
-    /// A rumour of a node that is not known. The death of a stranger is no news.
-    fn meet(&mut self, now: Now, fact: Fact, out: &mut Effects) {
+    /// A node that is not known is told of. The death of a stranger is no news.
+    pub(super) fn meet(&mut self, now: Now, fact: Fact, told_on: bool, out: &mut Effects) {
         let by = match fact.claim {
             Claim::Dead | Claim::Left => return,
             Claim::Suspect { by } => by,
             Claim::Alive => fact.node,
         };
-        if let Some(ix) = self.put(now, None, Member { fact, confirmed: false, seed: false }, out) {
+        if let Some(ix) = self.put(now, None, Member { fact, confirmed: false, seed: false }, out)
+            && told_on
+        {
             self.spread(now, ix, by);
         }
     }
@@ -267,8 +270,8 @@ impl Swim {
             && by != self.members.node(ix);
         if counts {
             suspicion.confirm(by);
-            // In the past where confirmations come late: it is due with the next wake.
-            self.timers.arm(Timer::Suspicion(ix), suspicion.deadline().max(now.mono));
+            let (deadline, alone) = (suspicion.deadline(), suspicion.has_one_witness());
+            self.arm_suspicion(now, ix, deadline, alone);
             self.spread(now, ix, by);
         }
     }
@@ -327,14 +330,32 @@ impl Swim {
 
     fn suspect(&mut self, now: Now, ix: Ix, incarnation: Incarnation, by: NodeId) {
         let members = self.members.live() + 1;
-        let rules = &self.config.rules;
-        let suspicion = Suspicion::new(incarnation, by, now.mono, members, rules);
-        let look = match rules.silence && suspicion.has_one_witness() {
-            true => suspicion.deadline() - rules.period.scale(ASKED_PERIODS, 1).min(rules.shortest(members)),
-            false => suspicion.deadline(),
-        };
-        self.timers.arm(Timer::Suspicion(ix), look);
+        let suspicion = Suspicion::new(incarnation, by, now.mono, members, &self.config.rules);
+        self.arm_suspicion(now, ix, suspicion.deadline(), suspicion.has_one_witness());
         self.suspicions.insert(ix, suspicion);
+    }
+
+    /// A suspicion is looked at for the first time a while before it runs out.
+    fn arm_suspicion(&mut self, now: Now, ix: Ix, deadline: Instant, alone: bool) {
+        let periods = match (self.config.rules.silence, alone) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => ASKED_PERIODS,
+        };
+        let look = deadline - self.config.rules.period.scale(periods, 1);
+        // In the past where confirmations come late: it is due with the next wake.
+        self.timers.arm(Timer::Suspicion(ix), look.max(now.mono));
+    }
+
+    /// What rests on one member's word is put to others. What several find is put to the accused itself where rumours are
+    /// slow: its refutation may be under way.
+    fn ask_before_burying(&mut self, now: Now, ix: Ix, alone: bool, out: &mut Effects) {
+        if alone {
+            self.consult(now, ix, out);
+        } else if self.gossip.is_crowded() {
+            let seq = self.seq();
+            self.ask(ix, seq, out);
+        }
     }
 
     /// The one place where a record changes: order, timers, testimony and changes follow its status. Gives its place;

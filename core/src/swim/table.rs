@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use hashbrown::HashTable;
 
 use super::MEMBERS_MAX;
-use super::member::{Addr, Claim, Fact, Incarnation, MemberStatus};
+use super::member::{Addr, Claim, Fact, Incarnation, MAPPED, MemberStatus};
 use crate::id::{NodeId, Role};
 
 /// A member's place in the table. Stable while the member is remembered.
@@ -327,7 +327,7 @@ impl Members {
             return self.far[u32::from_be_bytes(row.ip) as usize];
         }
         let mut ip = [0; 16];
-        ip[10..12].copy_from_slice(&[0xff, 0xff]);
+        ip[..12].copy_from_slice(&MAPPED);
         ip[12..].copy_from_slice(&row.ip);
         Addr { ip, port: row.port }
     }
@@ -394,8 +394,7 @@ pub fn leaf(node: NodeId, parts: usize) -> usize {
 }
 
 fn mapped(addr: &Addr) -> Option<[u8; 4]> {
-    let (head, tail) = addr.ip.split_at(12);
-    (head == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]).then(|| [tail[0], tail[1], tail[2], tail[3]])
+    addr.ip.strip_prefix(&MAPPED)?.try_into().ok()
 }
 
 /// Two words folded by one wide multiplication (as in wyhash); the same on every platform.

@@ -32,7 +32,7 @@ impl Script {
         for n in known {
             swim.receive(at(0), addr(*n), packet(*n, life(1), Body::Rumours, &[]), &mut out);
         }
-        let page = Body::Page { after: None, next: None };
+        let page = Body::Page { after: None, next: None, parts: None };
         swim.receive(at(0), addr(2), packet(2, life(1), page, &[]), &mut out);
         swim.forget_rumours();
         swim.changes();
@@ -126,7 +126,7 @@ fn facts(facts: &[Fact]) -> String {
             Claim::Suspect { by } => std::format!("suspect by {}", name(by)),
             claim => std::format!("{claim:?}").to_lowercase(),
         };
-        let number: u64 = minicbor::decode(&minicbor::to_vec(fact.incarnation).unwrap()).unwrap();
+        let number = fact.incarnation.raw();
         write!(text, " [{} {}.{} {claim}]", name(fact.node), number >> 32, number as u32).unwrap();
         text
     })
@@ -283,8 +283,8 @@ fn bad_packets_change_nothing() {
 #[test]
 fn a_new_member_is_told_and_asked() {
     let mut script = Script::new(&[2, 3]);
-    script.receive(10, packet(4, life(1), Body::Pull { after: None, mutual: true }, &[]));
-    let page = Body::Page { after: None, next: None };
+    script.receive(10, packet(4, life(1), Body::Pull { after: None, mutual: true, parts: None }, &[]));
+    let page = Body::Page { after: None, next: None, parts: None };
     script.receive(
         20,
         packet(4, life(1), page, &[fact(3, life(1), Claim::Dead), fact(5, life(1), Claim::Alive)]),
