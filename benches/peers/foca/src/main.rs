@@ -20,8 +20,8 @@ const QUESTIONS: u32 = 5_000;
 const UPDATES: u32 = 120;
 
 fn main() {
-    println!("steps of a group at rest, one core: timers and packets, encoding included");
-    println!("{:<10} {:>8} {:>12} {:>14} {:>12}", "", "members", "steps/s", "packets/node/s", "B/node/s");
+    println!("a group at rest, one core, encoding included: steps (timers and packets), and ns that a member takes of a second");
+    println!("{:<10} {:>8} {:>12} {:>10} {:>14} {:>10}", "", "members", "steps/s", "ns", "packets/node/s", "B/node/s");
     both(rest::<Ours>, rest::<Theirs>, &[(128, 300), (1_000, 1_200)]);
     println!("\n{UPDATES} updates, in as few packets as carry them: ns until all are taken in and answered");
     println!("{:<10} {:>8} {:>8} {:>10} {:>10} {:>10}", "", "members", "packets", "bytes", "known", "news");
@@ -55,9 +55,10 @@ fn rest<M: Member>((members, settle): (u32, u64)) {
     let (seconds, ()) = cpu::seconds(|| world.run_for(60 * SECOND));
     let node_s = f64::from(members) * 60.0;
     println!(
-        "{:<10} {members:>8} {:>12.0} {:>14.2} {:>12.1}",
+        "{:<10} {members:>8} {:>12.0} {:>10.0} {:>14.2} {:>10.1}",
         M::NAME,
         world.steps as f64 / seconds,
+        seconds * 1e9 / node_s,
         world.packets as f64 / node_s,
         world.bytes as f64 / node_s
     );

@@ -203,6 +203,10 @@ impl Member for Theirs {
     }
 
     fn start_at(&mut self, _: u64, seed: u32, want: &mut Wants<Self::Timer>) {
+        // The first of all has nobody to announce itself to.
+        if seed == self.foca.identity().number {
+            return;
+        }
         self.foca.announce(name(seed), Calls(want)).expect("an announcement fits");
     }
 
