@@ -98,6 +98,14 @@ impl Store {
         }
     }
 
+    /// The last step of a node that halts: `effect` is performed once everything written is durable, and what waited for
+    /// the disk never is.
+    pub fn end_with(&mut self, effect: Effect, out: &mut Effects) {
+        self.held.clear();
+        self.after_stored(effect, out);
+        self.flush(out);
+    }
+
     /// Ends a step: emits its batch, if there is one.
     pub fn flush(&mut self, out: &mut Effects) {
         if !self.batch.is_empty() && !self.failed {

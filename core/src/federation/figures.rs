@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Federation, Health};
+use super::{Federation, Health, SETTLED};
 use crate::api::DcView;
 use crate::id::{DcId, NodeId, Term};
 use crate::link::Links;
@@ -110,8 +110,9 @@ impl Federation {
         })
     }
 
-    /// Whether it is known for sure that no datacenter of these has the cores: all figures are fresh, and each has
-    /// workers, but too small ones.
+    /// Whether it is known for sure that no datacenter of these has the cores. All figures are fresh and none of the
+    /// workers is away; none had the cores while this gate looked, and no worker came for a while: one that only
+    /// restarts with its manager is not missing for good.
     pub fn is_infeasible(
         &self,
         now: Instant,
@@ -119,11 +120,14 @@ impl Federation {
         needed: u32,
         links: &Links,
     ) -> bool {
+        let settled = self.view_period.scale(SETTLED, 1);
         dcs.all(|dc| {
-            self.newest(now, dc, links, true).is_some_and(|fact| {
-                let Capacity { workers, total_cores, .. } = fact.load.capacity;
-                !self.is_old(now, fact) && workers > 0 && total_cores < needed
-            })
+            let (Some(fact), Some(record)) = (self.newest(now, dc, links, true), self.dcs.get(&dc)) else {
+                return false;
+            };
+            let (workers, (most, since)) = (fact.load.capacity.workers, record.most_cores);
+            let all_here = workers > 0 && workers >= fact.load.known_workers;
+            !self.is_old(now, fact) && all_here && most < needed && now.since(since) >= settled
         })
     }
 

@@ -49,6 +49,9 @@ use crate::wire::{DcLoad, GateView, Message};
 /// Another gate's view counts for this long.
 pub const VIEW_TTL: Duration = Duration::from_secs(30);
 
+/// A datacenter whose cores have not become more for so many heartbeats has all that it will have.
+const SETTLED: u64 = 3;
+
 /// All configured datacenters: one record each, made at the start, never more.
 #[derive(Clone, Debug)]
 pub struct Federation {
@@ -76,6 +79,8 @@ enum Due {
 struct Datacenter {
     /// Its managers and the newest word of each.
     managers: BTreeMap<NodeId, Option<Fact>>,
+    /// The most cores that it ever had, and when it came to have so many.
+    most_cores: (u32, Instant),
     watch: Watch,
     past: Trouble,
     group: Group,
@@ -131,6 +136,7 @@ impl Federation {
             federation.home.extend(managers.clone().map(|manager| (manager, datacenter.dc)));
             let record = Datacenter {
                 managers: managers.map(|manager| (manager, None)).collect(),
+                most_cores: (0, Instant::ZERO),
                 watch: Watch::new(Instant::ZERO),
                 past: Trouble::default(),
                 group: Group::default(),
@@ -175,9 +181,13 @@ impl Federation {
         out: &mut Effects,
     ) -> Result<(), Stale> {
         let dc = self.home(from).filter(|home| *home == load.dc).ok_or(Stale::Sender)?;
-        let managers = self.dcs.get_mut(&dc).map(|record| &mut record.managers);
-        let place = managers.and_then(|managers| managers.get_mut(&from)).ok_or(Stale::Sender)?;
+        let record = self.dcs.get_mut(&dc).ok_or(Stale::Sender)?;
+        let place = record.managers.get_mut(&from).ok_or(Stale::Sender)?;
+        let cores = load.capacity.total_cores;
         Fact::take(place, now, load)?;
+        if cores > record.most_cores.0 {
+            record.most_cores = (cores, now);
+        }
         self.settle(now, dc, links, out);
         Ok(())
     }

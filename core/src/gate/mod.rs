@@ -311,7 +311,7 @@ impl Gate {
         out.push(Effect::Halt(HaltReason::StoreFailed));
     }
 
-    /// A drained gate: what it has written becomes durable, then it ends.
+    /// A gate that is drained or halts: what it has written becomes durable, then it ends.
     fn wait_for_disk(&mut self, event: Event, out: &mut Effects) {
         match event {
             Event::Stored { token } => drop(self.store.stored(token, out)),
@@ -447,8 +447,9 @@ impl Gate {
         self.run_duties(now, out);
         let applied = self.ledger.settle(&mut self.store, out);
         if let Some(reason) = applied.halt {
-            self.halted = true;
-            out.push(Effect::Halt(reason));
+            self.leaving = true;
+            self.store.end_with(Effect::Halt(reason), out);
+            self.halted = self.store.held() == 0;
             return;
         }
         self.absorb(now, applied, out);

@@ -32,6 +32,9 @@ impl<S: State> Ledger<S> {
         if self.lease.is_given_up() && self.halted.is_none() {
             self.end_lease(self.me, store, out);
         }
+        if self.halted == Some(HaltReason::OldDisk) {
+            store.put(rows::old_key(), alloc::vec![]);
+        }
         self.done.halt = self.halted;
         core::mem::take(&mut self.done)
     }

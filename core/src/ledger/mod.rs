@@ -195,11 +195,15 @@ impl<S: State> Ledger<S> {
     ///
     /// # Errors
     ///
-    /// `BadRows` where rows do not decode or do not fit together; `BadVoters` where this node is not among the voters,
+    /// `BadRows` where rows do not decode or do not fit together; `OldDisk` where this disk was found to be old, now or
+    /// by an earlier process; `BadVoters` where this node is not among the voters,
     /// where there are two and `allow_two_voters` is not set, or where this disk has voted in another group.
     pub fn new(boot: &Boot, voters: Vec<NodeId>, state: S) -> Result<Self, HaltReason> {
         let config = &boot.config;
         let loaded = rows::load(&boot.rows).map_err(|BadRow| HaltReason::BadRows)?;
+        if loaded.is_old {
+            return Err(HaltReason::OldDisk);
+        }
         let group: BTreeSet<NodeId> = voters.into_iter().collect();
         let refused = !group.contains(&config.node) || (group.len() == 2 && !config.allow_two_voters);
         let moved = loaded.hard.as_ref().is_some_and(|hard| !hard.voters.iter().eq(group.iter()));

@@ -1,7 +1,7 @@
 //! The ledger's durable rows: their keys, their bytes, and reading them all at the start.
 //!
 //! Tables: `LEDGER` holds term and vote (`h`), the positions of log and state (`p`), one row per known node for its
-//! lease (`l`) and one for its applied proposals (`d`); `LOG` holds entries by index; `STATE` holds the tier's state.
+//! lease (`l`), one for its applied proposals (`d`), and, on a disk that was found to be old, that it is (`o`); `LOG` holds entries by index; `STATE` holds the tier's state.
 //! Lease, proposal and state rows together are the *image*: what a snapshot carries and the digest covers.
 
 use alloc::collections::VecDeque;
@@ -62,6 +62,10 @@ pub(super) fn hard_key() -> RowKey {
 pub(super) fn positions_key() -> RowKey {
     Bytes(alloc::vec![table::LEDGER, b'p'])
 }
+/// Once it is there the disk is refused at every start: its number of starts may come to pass for a newer one's.
+pub(super) fn old_key() -> RowKey {
+    Bytes(alloc::vec![table::LEDGER, b'o'])
+}
 pub(super) fn lease_key(node: NodeId) -> Vec<u8> {
     [&[table::LEDGER, b'l'][..], &node.0].concat()
 }
@@ -92,6 +96,8 @@ pub(super) fn decode<T: for<'b> Decode<'b, ()>>(bytes: &[u8]) -> Result<T, BadRo
 pub(super) struct Loaded<'a> {
     pub hard: Option<Hard>,
     pub positions: Positions,
+    /// It was found to be an old disk.
+    pub is_old: bool,
     /// The log after `positions.base`.
     pub log: VecDeque<LogRecord>,
     /// The rows of the image, by whole key.
@@ -109,6 +115,8 @@ pub(super) fn load(rows: &[(RowKey, Bytes)]) -> Result<Loaded<'_>, BadRow> {
             loaded.hard = Some(decode(value)?);
         } else if *key == positions_key() {
             loaded.positions = decode(value)?;
+        } else if *key == old_key() {
+            loaded.is_old = true;
         } else if let [table::LOG, index @ ..] = &key[..] {
             let index = u64::from_be_bytes(index.try_into().map_err(|_| BadRow)?);
             log.push((index, decode::<LogRecord>(value)?));

@@ -1,13 +1,12 @@
 //! Taking a job in: who may, when, and what is refused.
 
 use alloc::format;
-use alloc::vec::Vec;
 
 use super::command::Command;
 use super::duties::already;
 use super::graph::is_nothing;
 use super::job::{Accepted, Duty, GateQuestion};
-use super::place::{Seat, fits_empty};
+use super::place::fits_empty;
 use super::{Asked, Manager};
 use crate::effect::Effects;
 use crate::fault::{Fault, FaultCode};
@@ -117,31 +116,35 @@ impl Manager {
         self.check_capacity(now, spec, *slot, *slots)
     }
 
-    /// Whether the workers that are here could ever run the job's part.
+    /// Whether the workers that are here could run the job's part. It is infeasible only where no worker is missing that
+    /// could: none that is known and away, and none that has yet to come back to a manager that just started.
     fn check_capacity(&self, now: Now, spec: &JobSpec, slot: u16, slots: u16) -> Result<(), Fault> {
-        let seats: Vec<Seat> = self.seats(now, true);
+        let here = self.empty_seats(now, true);
+        let (mut known, settled) =
+            (self.empty_seats(now, false), self.config.timing.dc_heartbeat.scale(3, 1));
+        known.extend_from_slice(&here);
         for workflow in &spec.workflows {
             let load = workflow.load.part(slot, slots);
             if is_nothing(workflow.executor, workflow.load, load) {
                 continue;
             }
-            if seats.is_empty() {
+            let (kind, cores, name) = (workflow.executor, workflow.cores, &workflow.name);
+            if fits_empty(&here, kind, cores, load) {
+                continue;
+            }
+            if here.is_empty() {
                 return Err(Fault::new(FaultCode::NoCapacity, "no worker is registered now"));
             }
             let one = crate::jobs::Load { instances: 1, ..load };
-            if !fits_empty(&seats, workflow.executor, workflow.cores, one) {
-                let why = format!(
-                    "no worker here runs {} with {} cores, as workflow {:?} asks",
-                    workflow.executor.as_str(),
-                    workflow.cores,
-                    workflow.name
-                );
-                return Err(Fault::new(FaultCode::Infeasible, why));
-            }
-            if !fits_empty(&seats, workflow.executor, workflow.cores, load) {
-                let why = format!("workflow {:?} is larger than all workers together", workflow.name);
+            if fits_empty(&here, kind, cores, one) {
+                let why = format!("workflow {name:?} is larger than all workers together");
                 return Err(Fault::new(FaultCode::NoCapacity, why));
             }
+            let never = !fits_empty(&known, kind, cores, one) && self.pool.settled_for(now) >= settled;
+            let code = if never { FaultCode::Infeasible } else { FaultCode::NoCapacity };
+            let kind = kind.as_str();
+            let why = format!("no worker here runs {kind} with {cores} cores, as workflow {name:?} asks");
+            return Err(Fault::new(code, why));
         }
         Ok(())
     }

@@ -2,12 +2,12 @@
 
 use alloc::vec::Vec;
 
-use super::Manager;
 use super::command::Command;
 use super::dispatch::Dispatch;
 use super::duties::already;
 use super::job::{Accepted, DcJob, Duty, GateQuestion};
 use super::results::Notice;
+use super::{Asked, Manager};
 use crate::effect::Effects;
 use crate::fault::{Fault, FaultCode};
 use crate::id::{DcEpoch, GateEpoch, JobId, NodeId};
@@ -53,12 +53,16 @@ impl Manager {
         // Only a manager that is certain to have seen what the tier decided may say that a job is unknown.
         let is_current = may_act && self.ledger.is_leader();
         let leader = self.ledger.leader();
+        let takes_in = |asked: &Asked| matches!(asked, Asked::Dispatch { job: of, .. } if *of == job);
+        let is_coming = !self.ledger.state().jobs.contains_key(&job) && self.asked.values().any(takes_in);
         match self.ledger.state_mut().jobs.get_mut(&job) {
             Some(record) if record.facts.owner != me => {
                 let owner = Some(record.facts.owner);
                 Err(Fault::new(FaultCode::NotOwner, "another manager owns the job").at(owner))
             }
             Some(record) if may_act => Ok(record),
+            // A gate takes the word that it is unknown for its end here.
+            None if is_coming => Err(Fault::new(FaultCode::NotReady, "the job is being taken in")),
             None if is_current => Err(Fault::new(FaultCode::UnknownJob, "no such job in this datacenter")),
             None if leader.is_some_and(|leader| leader != me) => {
                 Err(Fault::new(FaultCode::NotLeader, "the leader knows").at(leader))

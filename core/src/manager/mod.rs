@@ -123,6 +123,8 @@ pub struct Manager {
     /// The lease held at the end of the last step.
     active: bool,
     draining: Option<Draining>,
+    /// It halts as soon as what it has written is durable.
+    ending: bool,
     halted: bool,
     /// When a gate was heard last.
     gate_heard: Instant,
@@ -164,6 +166,7 @@ impl Manager {
             capacity_news: false,
             active: false,
             draining: None,
+            ending: false,
             halted: false,
             gate_heard: Instant::ZERO,
             heartbeat_no: 0,
@@ -177,6 +180,9 @@ impl Manager {
         if self.halted {
             return;
         }
+        if self.ending {
+            return self.wait_for_disk(event, out);
+        }
         self.expire(now, out);
         if !self.halted {
             self.handle(now, event, out);
@@ -184,14 +190,14 @@ impl Manager {
         if !self.halted {
             self.settle(now, out);
         }
-        if !self.halted {
+        if !self.halted && !self.ending {
             self.store.flush(out);
         }
     }
 
     /// The earliest deadline.
     pub fn wake_at(&self) -> Option<Instant> {
-        if self.halted {
+        if self.halted || self.ending {
             return None;
         }
         let lease = self.ledger.lease_ends_at().filter(|_| self.active);
@@ -291,11 +297,7 @@ impl Manager {
                     self.observe(Observation::Ignored(Stale::Sequence), out);
                 }
             }
-            Event::StoreFailed { .. } => {
-                self.store.fail();
-                self.observe(Observation::StoreFailed, out);
-                self.halt(HaltReason::StoreFailed, out);
-            }
+            Event::StoreFailed { .. } => self.fail_store(out),
             Event::Api { call, .. } => {
                 let fault = Fault::new(FaultCode::RoleDenied, "a manager takes no client calls; ask a gate");
                 self.observe(Observation::Refused(fault.code), out);
@@ -371,7 +373,10 @@ impl Manager {
             self.heed_membership(out);
             let applied = self.ledger.settle(&mut self.store, out);
             if let Some(reason) = applied.halt {
-                return self.halt(reason, out);
+                self.ending = true;
+                self.store.end_with(Effect::Halt(reason), out);
+                self.halted = self.store.held() == 0;
+                return;
             }
             let news = applied != Applied::default();
             self.take_applied(now, applied, out);
@@ -559,9 +564,21 @@ impl Manager {
         proposed
     }
 
-    fn halt(&mut self, reason: HaltReason, out: &mut Effects) {
+    fn fail_store(&mut self, out: &mut Effects) {
+        self.store.fail();
         self.halted = true;
-        out.push(Effect::Halt(reason));
+        self.observe(Observation::StoreFailed, out);
+        out.push(Effect::Halt(HaltReason::StoreFailed));
+    }
+
+    /// A manager that halts: what it has written becomes durable, then it ends.
+    fn wait_for_disk(&mut self, event: Event, out: &mut Effects) {
+        match event {
+            Event::Stored { token } => drop(self.store.stored(token, out)),
+            Event::StoreFailed { .. } => self.fail_store(out),
+            _ => {}
+        }
+        self.halted |= self.store.held() == 0;
     }
 
     fn send(&self, to: NodeId, message: Message, out: &mut Effects) {

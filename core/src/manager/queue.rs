@@ -36,22 +36,21 @@ impl Manager {
         promised
     }
 
-    /// The available workers with their cores; as if nothing ran where `empty`.
-    pub(super) fn seats(&self, now: Now, empty: bool) -> Vec<Seat> {
-        let promised = if empty { BTreeMap::new() } else { self.promised() };
-        let timing = &self.config.timing;
+    /// The available workers with their free cores.
+    fn seats(&self, now: Now) -> Vec<Seat> {
+        let (promised, timing) = (self.promised(), &self.config.timing);
         let available = self.pool.iter().filter(|(node, _)| self.pool.is_available(now, timing, *node));
-        let seat = |(node, worker): (NodeId, &super::workers::Worker)| Seat {
-            worker: node,
-            boot: worker.boot,
-            free: match empty {
-                true => worker.cores,
-                false => self.pool.free_cores(node, promised.get(&node).copied().unwrap_or(0)),
-            },
-            total: worker.cores,
-            executors: worker.executors.clone(),
-        };
-        available.map(seat).collect()
+        let free = |node| self.pool.free_cores(node, promised.get(&node).copied().unwrap_or(0));
+        available.map(|(node, worker)| worker.seat(node, free(node))).collect()
+    }
+
+    /// The workers as if nothing ran on them: those that are `available`, or those that are away and have not said goodbye.
+    pub(super) fn empty_seats(&self, now: Now, available: bool) -> Vec<Seat> {
+        let timing = &self.config.timing;
+        let wanted = self.pool.iter().filter(|(node, _)| {
+            self.pool.is_available(now, timing, *node) == available && !self.pool.has_left(*node)
+        });
+        wanted.map(|(node, worker)| worker.seat(node, worker.cores)).collect()
     }
 
     /// Plans what waits for cores, oldest first.
@@ -59,7 +58,7 @@ impl Manager {
         if !core::mem::take(&mut self.cores_wanted) || !self.may_act(now) || self.draining.is_some() {
             return;
         }
-        let mut seats = self.seats(now, false);
+        let mut seats = self.seats(now);
         let me = self.config.node;
         let jobs: Vec<JobId> = self.waiting(|record| record.facts.owner == me).collect();
         for job in jobs {

@@ -7,6 +7,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use super::place::Seat;
 use crate::config::Timing;
 use crate::id::{BootNo, NodeId};
 use crate::jobs::ExecutorKind;
@@ -35,6 +36,13 @@ pub struct Worker {
     heard: Instant,
 }
 
+impl Worker {
+    /// It as a place for shards, with so many cores to give.
+    pub fn seat(&self, node: NodeId, free: u16) -> Seat {
+        Seat { worker: node, boot: self.boot, free, total: self.cores, executors: self.executors.clone() }
+    }
+}
+
 /// What a registration was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registered {
@@ -53,6 +61,8 @@ pub struct Pool {
     statuses: BTreeMap<NodeId, MemberStatus>,
     /// When this process began to look.
     since: Instant,
+    /// When a process registered last that was not known.
+    new_at: Instant,
 }
 
 impl Pool {
@@ -62,6 +72,7 @@ impl Pool {
     /// This process begins to look at workers.
     pub fn start(&mut self, now: Now) {
         self.since = now.mono;
+        self.new_at = now.mono;
     }
 
     /// A worker registers. `None` where there is no room.
@@ -95,7 +106,11 @@ impl Pool {
             heard: now.mono,
         };
         self.workers.insert(node, worker);
-        Some(if is_again { Registered::Again } else { Registered::New })
+        if is_again {
+            return Some(Registered::Again);
+        }
+        self.new_at = now.mono;
+        Some(Registered::New)
     }
 
     /// Takes a heartbeat in; false where it is old, of another boot, or of a worker that has not registered.
@@ -139,6 +154,11 @@ impl Pool {
             .retain(|node, worker| worker.registered || statuses.contains_key(node) || may_run(worker));
     }
 
+    /// How long no new worker process has come.
+    pub fn settled_for(&self, now: Now) -> Duration {
+        now.mono.since(self.new_at)
+    }
+
     /// The registered workers, by id.
     pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Worker)> {
         self.workers.iter().map(|(node, worker)| (*node, worker))
@@ -147,6 +167,11 @@ impl Pool {
     /// Whether requests can reach the worker's registered process.
     pub fn is_reachable(&self, node: NodeId) -> bool {
         self.workers.get(&node).is_some_and(|worker| worker.registered)
+    }
+
+    /// Whether the worker's process went for good, by its own word.
+    pub fn has_left(&self, node: NodeId) -> bool {
+        self.statuses.get(&node) == Some(&MemberStatus::Left)
     }
 
     /// Whether the worker may get new shards.

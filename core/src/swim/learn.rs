@@ -2,7 +2,7 @@
 
 use super::gossip::SELF;
 use super::member::{Claim, Fact, Incarnation, MemberStatus};
-use super::suspicion::Suspicion;
+use super::suspicion::{Group, Suspicion};
 use super::table::{Ix, Member};
 use super::{Swim, Timer, ignore};
 use crate::effect::{Effect, Effects};
@@ -302,10 +302,9 @@ impl Swim {
         let member = self.members.at(ix);
         let suspicion =
             self.suspicions.get(&ix).filter(|suspicion| suspicion.incarnation() == fact.incarnation);
-        let others = (self.members.live() + 1).saturating_sub(2);
         let proven = match suspicion {
             Some(suspicion) => suspicion.is_proven_with(teller),
-            None => self.config.rules.witnesses.min(others + 1) <= 1,
+            None => self.config.rules.witnesses.min(self.group_about(member.fact.role).judges) <= 1,
         };
         if proven || !member.is_live() {
             return self.take(now, ix, fact, out);
@@ -329,10 +328,21 @@ impl Swim {
     }
 
     fn suspect(&mut self, now: Now, ix: Ix, incarnation: Incarnation, by: NodeId) {
-        let members = self.members.live() + 1;
-        let suspicion = Suspicion::new(incarnation, by, now.mono, members, &self.config.rules);
+        let group = self.group_about(self.members.at(ix).fact.role);
+        let suspicion = Suspicion::new(incarnation, by, now.mono, group, &self.config.rules);
         self.arm_suspicion(now, ix, suspicion.deadline(), suspicion.has_one_witness());
         self.suspicions.insert(ix, suspicion);
+    }
+
+    /// Who judges a live member of this role: all, or of workers the managers, for workers do not ask each other.
+    fn group_about(&self, suspect: Role) -> Group {
+        let (live, is_judge) = (self.members.live(), self.probes(suspect));
+        let judges = match suspect {
+            Role::Worker => live - self.members.live_workers() + usize::from(is_judge),
+            // This node counts in the suspect's place.
+            _ => live,
+        };
+        Group { members: live + 1, judges, is_judge }
     }
 
     /// A suspicion is looked at for the first time a while before it runs out.
@@ -352,7 +362,7 @@ impl Swim {
     fn ask_before_burying(&mut self, now: Now, ix: Ix, alone: bool, out: &mut Effects) {
         if alone {
             self.consult(now, ix, out);
-        } else if self.gossip.is_crowded() {
+        } else if self.gossip.is_crowded() && self.probes(self.members.at(ix).fact.role) {
             let seq = self.seq();
             self.ask(ix, seq, out);
         }

@@ -19,6 +19,17 @@ const SHARE: [[u64; CONFIRMATIONS_MAX + 1]; CONFIRMATIONS_MAX] = [
     [0, 500_000, 792_481, 1_000_000],
 ];
 
+/// Among whom a suspicion is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    /// All live members, this node and the suspect included.
+    pub members: usize,
+    /// Those that may find by themselves that the suspect fails.
+    pub judges: usize,
+    /// Whether this node is one of them.
+    pub is_judge: bool,
+}
+
 /// One suspicion of one incarnation of a member.
 #[derive(Clone, Debug)]
 pub struct Suspicion {
@@ -33,11 +44,11 @@ pub struct Suspicion {
 }
 
 impl Suspicion {
-    /// Opened by its first accuser in a group of `members`, this node and the suspect included.
-    pub fn new(incarnation: Incarnation, first: NodeId, now: Instant, members: usize, rules: &Rules) -> Self {
-        let shortest = rules.shortest(members);
-        // Neither the first accuser nor the suspect can confirm.
-        let others = members.saturating_sub(2);
+    /// Opened by its first accuser.
+    pub fn new(incarnation: Incarnation, first: NodeId, now: Instant, group: Group, rules: &Rules) -> Self {
+        let shortest = rules.shortest(group.members);
+        // Neither the first accuser nor the suspect can confirm. Whoever does not judge waits to be told.
+        let others = if group.is_judge { group.judges.saturating_sub(1) } else { group.judges.max(1) };
         Self {
             incarnation,
             opened_at: now,
@@ -45,7 +56,7 @@ impl Suspicion {
             shortest,
             longest: shortest.scale((rules.beta * 1e3) as u64, 1_000),
             needed: rules.confirmations.min(CONFIRMATIONS_MAX).min(others),
-            witnesses: rules.witnesses.min(others + 1),
+            witnesses: rules.witnesses.min(group.judges.max(1)),
             accusers: SmallVec::from_slice(&[first]),
         }
     }
@@ -86,9 +97,9 @@ impl Suspicion {
         others + 1 >= self.witnesses
     }
 
-    /// Whether only one member accuses where another could.
+    /// Whether only one member accuses.
     pub fn has_one_witness(&self) -> bool {
-        self.needed > 0 && self.accusers.len() == 1
+        self.accusers.len() == 1
     }
 
     /// When the member is dead. Only ever moves earlier.
@@ -104,25 +115,31 @@ impl Suspicion {
         self.opened_at + timeout
     }
 
-    /// When it ends if only one member accuses where another could. Whom this node hears it does not bury on one word:
-    /// the way there may be cut, not the way back. That holds until the suspect was not heard for the longest suspicion,
-    /// or for [`PATIENCE`] such spans: it may be deaf, and no other be there to find it so. Where this node is `lonely`,
-    /// one span more is waited at least.
+    /// When it ends if only one member accuses. Whom this node hears it does not bury on one word: the way there may be cut
+    /// or lossy, not the way back. That holds until the suspect was not heard for a [span](Self::span), and has a bound
+    /// too: it may be deaf, and no other be there to find it so. A `lonely` node waits one span more at least.
     pub fn ends_alone_by(&self, lonely: bool) -> Instant {
-        let deadline = self.deadline();
-        let heard = self.heard_at.map_or(deadline, |heard| deadline.max(heard + self.longest));
-        let heard = heard.min(deadline + self.longest.scale(PATIENCE, 1));
-        if lonely { heard.max(deadline + self.longest) } else { heard }
+        let (deadline, (span, most)) = (self.deadline(), self.span());
+        let heard = self.heard_at.map_or(deadline, |heard| deadline.max(heard + span).min(deadline + most));
+        if lonely { heard.max(deadline + span) } else { heard }
     }
 
-    /// When it ends even if this node, who heard somebody last at `heard`, may be the one that is cut off: after as long
-    /// again as the longest suspicion without a word from anybody, and in any case after [`PATIENCE`] such spans. In a
-    /// group of two, where silence is all there can be, the span is the shortest suspicion, and there is one.
+    /// When it ends even if this node, who heard somebody last at `heard`, may be the one that is cut off: after one
+    /// [span](Self::span) without a word from anybody, and in any case at its bound.
     pub fn ends_by(&self, heard: Instant) -> Instant {
-        let deadline = self.deadline();
+        let (deadline, (span, most)) = (self.deadline(), self.span());
         match self.needed {
-            0 => deadline + self.shortest,
-            _ => (deadline.max(heard) + self.longest).min(deadline + self.longest.scale(PATIENCE, 1)),
+            0 => deadline + span,
+            _ => (deadline.max(heard) + span).min(deadline + most),
+        }
+    }
+
+    /// How long word of life holds it back, and the most that all such words do: the longest suspicion, [`PATIENCE`]
+    /// times. Where nobody else can accuse, silence is all there can be: the shortest, and up to the longest.
+    fn span(&self) -> (Duration, Duration) {
+        match self.needed {
+            0 => (self.shortest, self.longest),
+            _ => (self.longest, self.longest.scale(PATIENCE, 1)),
         }
     }
 }

@@ -99,6 +99,7 @@ pub struct Members {
     far: Vec<Addr>,
     far_free: Vec<u32>,
     live: usize,
+    live_workers: usize,
     rumoured: usize,
     leaves: [u32; LEAVES],
 }
@@ -114,6 +115,7 @@ impl Members {
             far: Vec::new(),
             far_free: Vec::new(),
             live: 0,
+            live_workers: 0,
             rumoured: 0,
             leaves: [0; LEAVES],
         }
@@ -254,6 +256,11 @@ impl Members {
         self.live
     }
 
+    /// How many of the live ones are workers.
+    pub fn live_workers(&self) -> usize {
+        self.live_workers
+    }
+
     /// How many are said to be alive, heard or not.
     pub fn rumoured(&self) -> usize {
         self.rumoured
@@ -357,6 +364,9 @@ impl Members {
         let step = |count: usize| if add { count + 1 } else { count - 1 };
         if member.is_live() {
             self.live = step(self.live);
+            if member.fact.role == Role::Worker {
+                self.live_workers = step(self.live_workers);
+            }
         }
         if member.is_rumoured() {
             self.rumoured = step(self.rumoured);

@@ -2,7 +2,8 @@
 //!
 //! - Before a client reads that its job is accepted, a majority of the gates has it on disk.
 //! - From then on no gate says that it does not know the job, until the job was dropped at the end of its retention.
-//! - Its result is read by a client, or was kept for one as long as `retain_undelivered` says.
+//! - Its result is read by a client, or was kept for one as long as `retain_undelivered` says. Where a gate refused the
+//!   same submission for good, its client has left, and nobody reads what another one accepted: it is decided and kept.
 //! - The same key of the same tenant is always the same job, after its record was dropped too, as long as
 //!   there is room for its tombstone.
 //!
@@ -27,6 +28,8 @@ pub(super) struct Accepted {
     decided: BTreeMap<JobId, u64>,
     /// When the first gate dropped the record.
     dropped: BTreeMap<JobId, u64>,
+    /// Names of jobs whose submission some gate refused for good.
+    refused: BTreeSet<String>,
     /// By tenant and key.
     keys: BTreeMap<(String, String), JobId>,
 }
@@ -65,6 +68,10 @@ impl Accepted {
                     "{:?} was accepted twice with the key {key:?}: as {known} and {}",
                     spec.name, submitted.job
                 ))
+            }
+            (Request::Submit { spec, .. }, Answer::Fault(fault)) if !fault.is_retryable() => {
+                self.refused.insert(spec.name.clone());
+                Ok(())
             }
             (
                 Request::Status { job }
@@ -131,7 +138,11 @@ impl Spectator for Accepted {
             (Some(decided), Some(dropped)) => dropped - decided >= kept_ns,
             _ => false,
         };
-        match self.accepted.difference(&self.read).find(|job| !was_kept(job)) {
+        let is_left = |job: &JobId| {
+            let name = scene.job_name(*job);
+            self.decided.contains_key(job) && !self.dropped.contains_key(job) && self.refused.contains(&name)
+        };
+        match self.accepted.difference(&self.read).find(|job| !was_kept(job) && !is_left(job)) {
             Some(job) => {
                 Err(format!("{} was accepted and nobody could read its result", scene.job_name(*job)))
             }

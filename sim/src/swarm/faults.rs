@@ -129,10 +129,34 @@ pub(super) fn faults(
             faults.push(fault(&aimed, strain, clients));
         }
     }
-    if options.old_disk {
-        faults.extend(old_disk(dice, cluster));
+    if options.old_disk
+        && let Some(victim) = old_disk_of(dice, cluster)
+    {
+        let tier = victim.rsplit_once("/m").map(|(dc, _)| dc);
+        faults.retain(|fault| spares_voters(&fault.target, tier));
+        faults.extend(old_disk(dice, victim));
     }
     faults
+}
+
+/// Whether a fault there leaves all voters of the tier alone: of a datacenter, or else of the gates.
+fn spares_voters(target: &Selector, tier: Option<&str>) -> bool {
+    match target {
+        Selector::All | Selector::Observer => false,
+        Selector::Workers(_) | Selector::RunningWorker(..) | Selector::Client(_) => true,
+        Selector::Gates | Selector::GateLeader | Selector::GateFollower(_) | Selector::JobOwner(_) => {
+            tier.is_some()
+        }
+        Selector::Managers(dc)
+        | Selector::Datacenter(dc)
+        | Selector::DcLeader(dc)
+        | Selector::DcFollower(_, dc)
+        | Selector::DcOwner(_, dc) => tier != Some(dc),
+        Selector::Node(name) => match name.split_once("/m") {
+            Some((dc, _)) => tier != Some(dc),
+            None => tier.is_some() || name.contains('/'),
+        },
+    }
 }
 
 fn fault(aimed: &Aimed<'_>, strain: &Strain, clients: &[ClientPlan]) -> FaultPlan {
@@ -187,17 +211,20 @@ fn target(aimed: &Aimed<'_>, strain: &Strain) -> Selector {
     }
 }
 
-/// An image of a voter's disk is taken, and put back later: what was written meanwhile is gone. Only in a tier that can
-/// do without the node.
-fn old_disk(dice: Dice, cluster: &ClusterPlan) -> Vec<FaultPlan> {
+/// Whose disk becomes an old one: a voter's of a tier that can do without it.
+fn old_disk_of(dice: Dice, cluster: &ClusterPlan) -> Option<String> {
     let gates = (1..=cluster.gates).filter(|_| cluster.gates > 2).map(|n| format!("g{n}"));
     let tiers = cluster.datacenters.iter().filter(|dc| dc.managers > 2);
     let managers = tiers.flat_map(|dc| (1..=dc.managers).map(|n| format!("{}/m{n}", dc.name)));
     let names: Vec<String> = gates.chain(managers).collect();
-    if names.is_empty() {
-        return Vec::new();
-    }
-    let victim = Selector::Node(dice.one_of("old disk of", 0, &names));
+    (!names.is_empty()).then(|| dice.one_of("old disk of", 0, &names))
+}
+
+/// An image of a voter's disk is taken, and put back later: what was written meanwhile is gone. A voter that has forgotten
+/// what it confirmed is a whole failure of its tier, and those who know better must be there to tell: nothing else breaks
+/// among them.
+fn old_disk(dice: Dice, victim: String) -> Vec<FaultPlan> {
+    let victim = Selector::Node(victim);
     // Between them it starts anew, so that the tier knows higher starts than the image has.
     let saved = dice.range("saved", 0, 5_000, 15_000);
     let restored = saved + dice.range("restored", 0, 25_000, 40_000);

@@ -183,6 +183,11 @@ fn refusals_say_why_and_store_nothing() {
     wide.workflows[0].load.instances = 101;
     assert_eq!(fault(&submit(&mut world, wide.clone())), FaultCode::NoDatacenter, "us may have the cores");
     world.up("us-m0", 50);
+    assert_eq!(fault(&submit(&mut world, wide.clone())), FaultCode::NoDatacenter, "more workers may come");
+    world.pass(15_000);
+    for name in ["eu-m0", "us-m0"] {
+        world.heartbeat(name, 50, true);
+    }
     assert_eq!(fault(&submit(&mut world, wide)), FaultCode::Infeasible);
     assert_eq!(
         fault(&submit(&mut world, JobSpec { name: String::new(), ..sleep_job() })),

@@ -149,5 +149,16 @@ fn an_old_disk_is_told_so_and_halts() {
     old.receive(now, voter(1), refusal(1), &mut store, &mut out);
     assert_eq!(old.settle(&mut store, &mut out).halt, None, "a refusal of an earlier start is late");
     old.receive(now, voter(1), refusal(2), &mut store, &mut out);
+    out.clear();
     assert_eq!(old.settle(&mut store, &mut out).halt, Some(HaltReason::OldDisk));
+    store.end_with(Effect::Halt(HaltReason::OldDisk), &mut out);
+    let [Effect::Store { writes, token }] = &out[..] else { panic!("it halts once it is written: {out:?}") };
+    let rows = writes.iter().map(|write| (write.key.clone(), write.value.clone().expect("a row"))).collect();
+    // Later starts of this disk would have a number that nobody knows.
+    let later = crate::Boot { rows, ..boot(0, 5, 0) };
+    let voters = (0..3).map(voter).collect();
+    assert_eq!(Ledger::new(&later, voters, Numbers::default()).err(), Some(HaltReason::OldDisk));
+    let (mut ends, token) = (Effects::new(), *token);
+    assert!(store.stored(token, &mut ends));
+    assert!(ends.iter().any(|effect| matches!(effect, Effect::Halt(HaltReason::OldDisk))), "{ends:?}");
 }

@@ -272,7 +272,11 @@ impl Bench {
     // ---- fake gate ----
 
     pub fn dispatch(&mut self, spec: &JobSpec, slot: u16, slots: u16) {
-        let message = Message::Dispatch {
+        self.from(GATE, Self::dispatch_message(spec, slot, slots));
+    }
+
+    pub fn dispatch_message(spec: &JobSpec, slot: u16, slots: u16) -> Message {
+        Message::Dispatch {
             job: JOB,
             gate_epoch: GateEpoch(1),
             owner: GATE,
@@ -281,8 +285,7 @@ impl Bench {
             slots,
             remaining_ms: spec.timeout_ms,
             half_rtt_us: 0,
-        };
-        self.from(GATE, message);
+        }
     }
 
     /// Acknowledges everything that the manager sends to the gate, until it has nothing more to say.

@@ -6,6 +6,7 @@ use std::vec::Vec;
 use super::bench::*;
 use super::lifecycle::running_sleep;
 use crate::Event;
+use crate::effect::{Effect, Effects};
 use crate::fault::{Fault, FaultCode};
 use crate::id::{Attempt, BootNo, DcEpoch, GateEpoch, NodeId};
 use crate::jobs::{DcReport, ExecutorKind, JobStatus, OnWorkerLoss, Outcome, StopMode, WorkflowStatus};
@@ -288,6 +289,36 @@ fn a_stop_after_the_end_changes_nothing() {
     });
     assert!(answered, "{sent:?}");
     assert_eq!(final_of(&sent).status, JobStatus::Completed, "and corrects the gate");
+}
+
+/// A gate takes the word that a job is unknown for its end: it must not hear it of one that is being taken in.
+#[test]
+fn a_stop_that_comes_while_the_job_is_taken_in_is_put_off() {
+    let mut bench = Bench::new();
+    bench.register(W1, 4);
+    let spec = job([workflow("nap", ExecutorKind::Sleep, sleeps(1), &[])].to_vec(), OnWorkerLoss::Replace);
+    let stop = Message::StopInDc { job: JOB, gate_epoch: GateEpoch(1), verdict: JobStatus::Cancelled };
+    let (now, mut out) = (bench.now(), Effects::new());
+    for message in [Bench::dispatch_message(&spec, 0, 1), stop.clone()] {
+        bench.manager.step_into(now, Event::Received { peer: GATE, message: message.into() }, &mut out);
+    }
+    let reply = out.iter().find_map(|effect| match effect {
+        Effect::Send { message, .. } => match &**message {
+            Message::StopInDcReply { recorded, .. } => Some(recorded.clone()),
+            _ => None,
+        },
+        _ => None,
+    });
+    assert_eq!(reply.expect("an answer").expect_err("not yet").code, FaultCode::NotReady);
+    let token = out.iter().find_map(|effect| match effect {
+        Effect::Store { token, .. } => Some(*token),
+        _ => None,
+    });
+    bench.event(Event::Stored { token: token.expect("the job goes to the log") });
+    bench.sent();
+    bench.from(GATE, stop);
+    let recorded = Message::StopInDcReply { job: JOB, gate_epoch: GateEpoch(1), recorded: Ok(()) };
+    assert!(bench.sent().contains(&(GATE, recorded)));
 }
 
 #[test]

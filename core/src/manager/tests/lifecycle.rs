@@ -118,6 +118,15 @@ fn what_cannot_run_here_is_refused() {
     let mut large = small.clone();
     large.workflows[0].cores = 5;
     bench.dispatch(&large, 0, 1);
+    assert_eq!(refused(&mut bench), FaultCode::NoCapacity, "a larger one may be on its way");
+    bench.register(W2, 8);
+    bench.pass(15_000);
+    bench.heartbeat(W1, 4, &[]);
+    bench.sent();
+    bench.dispatch(&large, 0, 1);
+    assert_eq!(refused(&mut bench), FaultCode::NoCapacity, "the larger one is away");
+    large.workflows[0].cores = 9;
+    bench.dispatch(&large, 0, 1);
     assert_eq!(refused(&mut bench), FaultCode::Infeasible);
     let many = job([workflow("nap", ExecutorKind::Sleep, sleeps(5), &[])].to_vec(), OnWorkerLoss::Replace);
     bench.dispatch(&many, 0, 1);

@@ -24,6 +24,11 @@ fn known() -> impl Strategy<Value = Fact> {
     (near(), any_claim()).prop_map(|(incarnation, claim)| fact(9, incarnation, claim))
 }
 
+/// A group in which everybody asks everybody.
+fn all(members: usize) -> suspicion::Group {
+    suspicion::Group { members, judges: members - 1, is_judge: true }
+}
+
 fn merged(facts: &[Fact]) -> (Incarnation, u8) {
     let start = fact(9, Incarnation::NONE, Claim::Alive);
     let mut member = table::Member { fact: start, confirmed: true, seed: false };
@@ -68,7 +73,7 @@ proptest! {
     #[test]
     fn confirmations_only_shorten_a_suspicion(members in 2usize..2_000, accusers in vec(1u8..12, 0..12)) {
         let rules = Rules::ours(Duration::from_secs(1), Duration::from_millis(500));
-        let mut suspicion = Suspicion::new(life(1), id(1), Instant::ZERO, members, &rules);
+        let mut suspicion = Suspicion::new(life(1), id(1), Instant::ZERO, all(members), &rules);
         let periods = (1.7 * libm::log10(members as f64)).max(5.0);
         let shortest = rules.period.scale((1e6 * periods) as u64, 1_000_000);
         let mut last = suspicion.deadline();
@@ -90,7 +95,7 @@ proptest! {
         heard in 0u64..4_000,
     ) {
         let rules = Rules::ours(Duration::from_secs(1), Duration::from_millis(500));
-        let mut suspicion = Suspicion::new(life(1), id(1), Instant::ZERO, members, &rules);
+        let mut suspicion = Suspicion::new(life(1), id(1), Instant::ZERO, all(members), &rules);
         accusers.iter().for_each(|by| { suspicion.confirm(id(*by)); });
         let ends_by = suspicion.ends_by(at(1_000 * heard).mono);
         let longest = rules.shortest(members).scale(6, 1);
@@ -103,9 +108,9 @@ proptest! {
     #[test]
     fn one_teller_kills_nobody_in_a_group_of_more(members in 3usize..2_000, by in 1u8..9, teller in 1u8..9) {
         let rules = Rules::ours(Duration::from_secs(1), Duration::from_millis(500));
-        let suspicion = Suspicion::new(life(1), id(by), Instant::ZERO, members, &rules);
+        let suspicion = Suspicion::new(life(1), id(by), Instant::ZERO, all(members), &rules);
         prop_assert_eq!(suspicion.is_proven_with(id(teller)), by != teller);
-        let pair = Suspicion::new(life(1), id(by), Instant::ZERO, 2, &rules);
+        let pair = Suspicion::new(life(1), id(by), Instant::ZERO, all(2), &rules);
         prop_assert!(pair.is_proven_with(id(by)));
     }
 

@@ -80,6 +80,8 @@ impl Swim {
         }
         let live = of(&[MemberStatus::Alive, MemberStatus::Suspect]);
         assert_eq!(live.len(), self.members.live());
+        let workers = live.iter().filter(|ix| self.members.at(**ix).fact.role == Role::Worker).count();
+        assert_eq!(workers, self.members.live_workers());
         let asked: BTreeSet<Ix> = self.order.members().iter().copied().collect();
         assert_eq!(asked.len(), self.order.members().len(), "nobody is asked twice in a traversal");
         let probed = |ix: &&Ix| self.probes(self.members.at(**ix).fact.role);

@@ -183,6 +183,21 @@ fn a_partition_heals_without_help() {
     }
 }
 
+/// Workers do not ask each other: where one manager asks alone, there is no second witness to wait for.
+#[test]
+fn a_lone_manager_waits_for_no_second_witness() {
+    for seed in 0..SEEDS {
+        let mut world = settled(World::datacenter(seed, 1, 3));
+        world.crash(1);
+        world.crash(2);
+        // Three rounds of up to nine periods, and the shortest suspicion.
+        world.run_for(32_000);
+        let held =
+            world.beliefs().filter(|(observer, subject, _)| *observer == 0 && [1, 2].contains(subject));
+        assert!(held.into_iter().all(|(_, _, status)| status == Some(MemberStatus::Dead)), "seed {seed}");
+    }
+}
+
 /// A lone manager is configured with none but itself: when it comes back from a leave, the workers must ask it.
 #[test]
 fn a_configured_member_that_left_is_asked_again() {
