@@ -143,6 +143,15 @@ proptest! {
     }
 
     #[test]
+    fn pages_hold_the_parts_that_differ(size in 4u32..8, one in vec(0u32..3, 128), other in vec(0u32..3, 128), node: [u8; 16]) {
+        let size = 1 << size;
+        let parts = Parts::differing(&one[..size], &other[..size]);
+        let part = table::leaf(NodeId(node), size);
+        prop_assert_eq!(parts.has(table::leaf(NodeId(node), table::LEAVES)), one[part] != other[part]);
+        prop_assert_eq!(parts.is_empty(), one[..size] == other[..size]);
+    }
+
+    #[test]
     fn everyone_is_asked_once_in_a_traversal(count in 1u32..30, seed in any::<[u8; 32]>(), gone in 0u32..30) {
         let mut rng = NodeRng::new(seed, 0);
         let mut order = Order::default();

@@ -429,3 +429,55 @@ fn one_late_word_does_not_end_a_silence() {
     let first = first_death_s.expect("it concludes in the end");
     assert!((90..=92).contains(&first), "{first} s");
 }
+
+/// Gate 3 is accused by 2, 4 and 5 at 100 ms while so many strangers are told of. When it is asked in the last period of
+/// its suspicion, and when it dies.
+fn asked_and_buried_at(strangers: u8) -> (Vec<u64>, u64) {
+    let mut script = Script::new(&[2, 3, 4, 5]);
+    let swim = &mut script.swim;
+    let mut out = Effects::new();
+    for by in [2, 4, 5] {
+        let accused = fact(3, life(1), Claim::Suspect { by: id(by) });
+        swim.receive(at(100), addr(by), packet(by, life(1), Body::Rumours, &[accused]), &mut out);
+    }
+    let mut asked = Vec::new();
+    for tick in 1..200 {
+        let now = at(100 + 50 * tick);
+        out.clear();
+        if tick == 70 {
+            for first in (10..10 + strangers).step_by(FACTS_MAX) {
+                let facts = (first..(first + FACTS_MAX as u8).min(10 + strangers))
+                    .map(|n| fact(n, life(1), Claim::Alive))
+                    .collect::<Vec<_>>();
+                swim.receive(now, addr(2), packet(2, life(1), Body::Rumours, &facts), &mut out);
+            }
+        }
+        swim.wake(now, &mut out);
+        for effect in core::mem::take(&mut out) {
+            let Effect::SendDatagram { to, packet: question } = effect else { continue };
+            let Body::Ping { seq, target } = question.body else { continue };
+            if target == id(3) {
+                asked.push(100 + 50 * tick);
+            } else if to.port < 7_010 {
+                let from = (to.port - 7_000) as u8;
+                swim.receive(now, to, packet(from, life(1), Body::Ack { seq }, &[]), &mut out);
+            }
+        }
+        swim.check();
+        if swim.status(id(3)) == Some(MemberStatus::Dead) {
+            return (asked, 100 + 50 * tick);
+        }
+    }
+    unreachable!("it dies in the end")
+}
+
+#[test]
+fn the_accused_is_asked_where_rumours_are_slow() {
+    // The shortest suspicion of five is 5 s; a refutation may lie in a queue.
+    let (asked, buried) = asked_and_buried_at(70);
+    assert_eq!(buried, 5_100);
+    assert!(asked.contains(&4_100), "{asked:?}");
+    let (asked, buried) = asked_and_buried_at(5);
+    assert_eq!(buried, 5_100);
+    assert!(!asked.contains(&4_100), "{asked:?}");
+}
