@@ -2,6 +2,7 @@
 
 use super::gossip::SELF;
 use super::member::{Claim, Fact, Incarnation, MemberStatus};
+use super::packet::Body;
 use super::suspicion::{Group, Suspicion};
 use super::table::{Ix, Member};
 use super::{Swim, Timer, ignore};
@@ -159,6 +160,7 @@ impl Swim {
         let alone = self.config.rules.silence && suspicion.has_one_witness();
         let deadline = suspicion.deadline();
         if now.mono < deadline {
+            let alone = self.config.rules.silence && suspicion.lacks_confirmation();
             let again = if alone { (now.mono + self.config.rules.period).min(deadline) } else { deadline };
             self.timers.arm(Timer::Suspicion(ix), again);
             return self.ask_before_burying(now, ix, alone, out);
@@ -270,7 +272,7 @@ impl Swim {
             && by != self.members.node(ix);
         if counts {
             suspicion.confirm(by);
-            let (deadline, alone) = (suspicion.deadline(), suspicion.has_one_witness());
+            let (deadline, alone) = (suspicion.deadline(), suspicion.lacks_confirmation());
             self.arm_suspicion(now, ix, deadline, alone);
             self.spread(now, ix, by);
         }
@@ -330,7 +332,7 @@ impl Swim {
     fn suspect(&mut self, now: Now, ix: Ix, incarnation: Incarnation, by: NodeId) {
         let group = self.group_about(self.members.at(ix).fact.role);
         let suspicion = Suspicion::new(incarnation, by, now.mono, group, &self.config.rules);
-        self.arm_suspicion(now, ix, suspicion.deadline(), suspicion.has_one_witness());
+        self.arm_suspicion(now, ix, suspicion.deadline(), suspicion.lacks_confirmation());
         self.suspicions.insert(ix, suspicion);
     }
 
@@ -358,13 +360,14 @@ impl Swim {
     }
 
     /// What rests on one member's word is put to others. What several find is put to the accused itself where rumours are
-    /// slow: its refutation may be under way.
+    /// slow: its refutation may be under way. That question takes no rumours along: they would be lost on the dead.
     fn ask_before_burying(&mut self, now: Now, ix: Ix, alone: bool, out: &mut Effects) {
         if alone {
             self.consult(now, ix, out);
         } else if self.gossip.is_crowded() && self.probes(self.members.at(ix).fact.role) {
-            let seq = self.seq();
-            self.ask(ix, seq, out);
+            let fact = self.fact(ix, self.config.node);
+            let body = Body::Ping { seq: self.seq(), target: fact.node };
+            self.send_facts(fact.addr, body, alloc::vec![fact], None, out);
         }
     }
 

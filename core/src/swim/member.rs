@@ -16,7 +16,7 @@ pub const MEMBERS_MAX: usize = 10_000;
 pub struct Addr {
     /// The address.
     #[n(0)]
-    #[cbor(with = "ip")]
+    #[cbor(with = "minicbor::bytes")]
     pub ip: [u8; 16],
     /// The UDP port.
     #[n(1)]
@@ -25,35 +25,6 @@ pub struct Addr {
 
 /// What stands before an IPv4 address that is written as an IPv6 one.
 pub(super) const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
-
-/// On the wire an IPv4-mapped address has its four bytes only.
-mod ip {
-    use super::MAPPED;
-    use minicbor::decode::{Decoder, Error};
-    use minicbor::encode::{self, Encoder, Write};
-
-    pub fn encode<C, W: Write>(
-        ip: &[u8; 16],
-        to: &mut Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), encode::Error<W::Error>> {
-        to.bytes(ip.strip_prefix(&MAPPED).unwrap_or(ip))?.ok()
-    }
-
-    pub fn decode<C>(from: &mut Decoder<'_>, _: &mut C) -> Result<[u8; 16], Error> {
-        let (at, bytes) = (from.position(), from.bytes()?);
-        let mut ip = [0; 16];
-        match bytes.len() {
-            4 => {
-                ip[..12].copy_from_slice(&MAPPED);
-                ip[12..].copy_from_slice(bytes);
-            }
-            16 => ip.copy_from_slice(bytes),
-            _ => return Err(Error::message("an address has 4 bytes or 16").at(at)),
-        }
-        Ok(ip)
-    }
-}
 
 /// What a node believes of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -80,29 +51,7 @@ pub enum MemberStatus {
 /// Which life of a node a fact speaks of, and which answer of that life to rumours: `boot << 32 | refutes`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
-pub struct Incarnation(
-    #[n(0)]
-    #[cbor(with = "turned")]
-    u64,
-);
-
-/// On the wire the life stands last: it is small, and the refutations mostly zero, so few bytes do.
-mod turned {
-    use minicbor::decode::{Decoder, Error};
-    use minicbor::encode::{self, Encoder, Write};
-
-    pub fn encode<C, W: Write>(
-        raw: &u64,
-        to: &mut Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), encode::Error<W::Error>> {
-        to.u64(raw.rotate_left(32))?.ok()
-    }
-
-    pub fn decode<C>(from: &mut Decoder<'_>, _: &mut C) -> Result<u64, Error> {
-        Ok(from.u64()?.rotate_left(32))
-    }
-}
+pub struct Incarnation(#[n(0)] u64);
 
 impl Incarnation {
     /// Nothing was ever said. No fact carries it.

@@ -94,7 +94,7 @@ impl Swim {
         None
     }
 
-    pub(super) fn ask(&mut self, ix: Ix, seq: u32, out: &mut Effects) {
+    fn ask(&mut self, ix: Ix, seq: u32, out: &mut Effects) {
         let target = self.members.node(ix);
         self.send_to_member(ix, Body::Ping { seq, target }, out);
     }
