@@ -90,6 +90,12 @@ impl Awareness {
         now < self.wary_until
     }
 
+    /// Whether nobody was heard since this node was out of touch, but for what came with its return. Silence is noticed
+    /// late, so the end of wariness alone does not tell that it is back.
+    pub fn is_unsettled(&self) -> bool {
+        self.last_heard < self.wary_until
+    }
+
     /// A round was answered.
     pub fn better(&mut self) {
         self.score = self.score.saturating_sub(1);

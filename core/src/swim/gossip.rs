@@ -13,8 +13,12 @@ use crate::id::NodeId;
 
 /// Most facts under way. At the bound the most often sent one makes room: it is the one that most have.
 pub const RUMOURS_MAX: usize = 1_000;
+/// More facts under way than this: rumours are slower than news. Four packets hold as many.
+const CROWD: usize = 4 * super::FACTS_MAX;
 /// Replaced rumours that are always tolerated; beyond them and the number of wanted ones, all are dropped at once.
 const STALE_MAX: usize = 64;
+/// Rumours whose memory is kept when none is under way.
+const KEPT_MAX: usize = 64;
 /// This node itself, as the subject of a rumour.
 pub const SELF: Ix = Ix::MAX;
 
@@ -85,7 +89,15 @@ impl Gossip {
 
     /// Takes up to `room` rumours for one packet and counts them as sent; one about `not`, whom the packet tells anyway,
     /// is only counted.
-    pub fn take(&mut self, room: usize, not: Option<Ix>, sends_max: u32, mut put: impl FnMut(&Rumour)) {
+    pub fn take(&mut self, room: usize, not: Option<Ix>, sends_max: u32, put: impl FnMut(&Rumour)) {
+        self.take_first(room, not, sends_max, put);
+        // Every queue has grown to all that was ever told at once: after a start that is as much as the table.
+        if self.about.is_empty() && self.slab.capacity() > KEPT_MAX {
+            *self = Self { sends_max: self.sends_max, ..Self::default() };
+        }
+    }
+
+    fn take_first(&mut self, room: usize, not: Option<Ix>, sends_max: u32, mut put: impl FnMut(&Rumour)) {
         let (mut sent, mut moved) = (0, 0);
         for number in 0..self.queues.len() {
             // Those that this packet has just moved here stand at the end, and have had their turn.
@@ -120,6 +132,11 @@ impl Gossip {
     pub fn is_fresh(&self, sends: usize) -> bool {
         let young = &self.queues[..sends.min(self.queues.len())];
         !self.is_empty() && young.iter().flatten().any(|place| self.slab[*place as usize].wanted)
+    }
+
+    /// Whether so much is under way that news travels slowly.
+    pub fn is_crowded(&self) -> bool {
+        self.about.len() > CROWD
     }
 
     /// How many facts are under way.

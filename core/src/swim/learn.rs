@@ -2,6 +2,7 @@
 
 use super::gossip::SELF;
 use super::member::{Claim, Fact, Incarnation, MemberStatus};
+use super::packet::Body;
 use super::suspicion::{Group, Suspicion};
 use super::table::{Ix, Member};
 use super::{Swim, Timer, ignore};
@@ -18,6 +19,9 @@ const REFUTATIONS_MAX: u32 = 5;
 const FORGET_PERIODS: u64 = 1_140;
 /// A suspicion that may not run out now is looked at again after this part of a period.
 const LOOK_AGAIN: u64 = 4;
+/// Nobody is buried on one member's word before others were asked: once a period, from so many periods before its end
+/// on. The accused has to hear of it, and its answer to come back here.
+const ASKED_PERIODS: u64 = 4;
 /// Most members that died lately and still get rumours. At the bound the first goes.
 const FALLEN_MAX: usize = 64;
 
@@ -60,7 +64,10 @@ impl Swim {
     /// A member spoke: it is confirmed, and what it says of itself is true of that incarnation. Gives its place, if it
     /// has one.
     pub(super) fn hear(&mut self, now: Now, said: Fact, out: &mut Effects) -> Result<Option<Ix>, Impostor> {
-        let ix = self.members.find(said.node);
+        // Most who speak answer the open round: no need to look them up.
+        let asked = self.round.as_ref().map(|round| round.target);
+        let asked = asked.filter(|ix| self.members.node(*ix) == said.node);
+        let ix = asked.or_else(|| self.members.find(said.node));
         if let Some(ix) = ix
             && self.members.status(ix) != MemberStatus::Unconfirmed
         {
@@ -117,7 +124,7 @@ impl Swim {
             return self.learn_of_self(now, *fact, out);
         }
         let Some(ix) = self.members.find(fact.node) else {
-            return self.meet(now, *fact, out);
+            return self.meet(now, *fact, true, out);
         };
         let (said, known) = (fact.key(), self.members.key(ix));
         if said < known {
@@ -151,7 +158,15 @@ impl Swim {
         let Some(suspicion) = self.suspicions.get(&ix) else { return };
         let silent = self.config.rules.silence && self.awareness.is_silent(now.mono);
         let alone = self.config.rules.silence && suspicion.has_one_witness();
-        let ends_by = match silent || self.awareness.is_wary(now.mono) {
+        let deadline = suspicion.deadline();
+        if now.mono < deadline {
+            let alone = self.config.rules.silence && suspicion.lacks_confirmation();
+            let again = if alone { (now.mono + self.config.rules.period).min(deadline) } else { deadline };
+            self.timers.arm(Timer::Suspicion(ix), again);
+            return self.ask_before_burying(now, ix, alone, out);
+        }
+        let wary = self.awareness.is_wary(now.mono) || self.awareness.is_unsettled();
+        let ends_by = match silent || wary {
             true => suspicion.ends_by(self.awareness.last_heard()),
             false if alone => suspicion.ends_alone_by(self.awareness.is_lonely()),
             false => now.mono,
@@ -234,14 +249,16 @@ impl Swim {
         out.push(Effect::Observe(Observation::Refuted));
     }
 
-    /// A rumour of a node that is not known. The death of a stranger is no news.
-    fn meet(&mut self, now: Now, fact: Fact, out: &mut Effects) {
+    /// A node that is not known is told of. The death of a stranger is no news.
+    pub(super) fn meet(&mut self, now: Now, fact: Fact, told_on: bool, out: &mut Effects) {
         let by = match fact.claim {
             Claim::Dead | Claim::Left => return,
             Claim::Suspect { by } => by,
             Claim::Alive => fact.node,
         };
-        if let Some(ix) = self.put(now, None, Member { fact, confirmed: false, seed: false }, out) {
+        if let Some(ix) = self.put(now, None, Member { fact, confirmed: false, seed: false }, out)
+            && told_on
+        {
             self.spread(now, ix, by);
         }
     }
@@ -255,8 +272,8 @@ impl Swim {
             && by != self.members.node(ix);
         if counts {
             suspicion.confirm(by);
-            // In the past where confirmations come late: it is due with the next wake.
-            self.timers.arm(Timer::Suspicion(ix), suspicion.deadline().max(now.mono));
+            let (deadline, alone) = (suspicion.deadline(), suspicion.lacks_confirmation());
+            self.arm_suspicion(now, ix, deadline, alone);
             self.spread(now, ix, by);
         }
     }
@@ -315,7 +332,7 @@ impl Swim {
     fn suspect(&mut self, now: Now, ix: Ix, incarnation: Incarnation, by: NodeId) {
         let group = self.group_about(self.members.at(ix).fact.role);
         let suspicion = Suspicion::new(incarnation, by, now.mono, group, &self.config.rules);
-        self.timers.arm(Timer::Suspicion(ix), suspicion.deadline());
+        self.arm_suspicion(now, ix, suspicion.deadline(), suspicion.lacks_confirmation());
         self.suspicions.insert(ix, suspicion);
     }
 
@@ -328,6 +345,30 @@ impl Swim {
             _ => live,
         };
         Group { members: live + 1, judges, is_judge }
+    }
+
+    /// A suspicion is looked at for the first time a while before it runs out.
+    fn arm_suspicion(&mut self, now: Now, ix: Ix, deadline: Instant, alone: bool) {
+        let periods = match (self.config.rules.silence, alone) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => ASKED_PERIODS,
+        };
+        let look = deadline - self.config.rules.period.scale(periods, 1);
+        // In the past where confirmations come late: it is due with the next wake.
+        self.timers.arm(Timer::Suspicion(ix), look.max(now.mono));
+    }
+
+    /// What rests on one member's word is put to others. What several find is put to the accused itself where rumours are
+    /// slow: its refutation may be under way. That question takes no rumours along: they would be lost on the dead.
+    fn ask_before_burying(&mut self, now: Now, ix: Ix, alone: bool, out: &mut Effects) {
+        if alone {
+            self.consult(now, ix, out);
+        } else if self.gossip.is_crowded() && self.probes(self.members.at(ix).fact.role) {
+            let fact = self.fact(ix, self.config.node);
+            let body = Body::Ping { seq: self.seq(), target: fact.node };
+            self.send_facts(fact.addr, body, alloc::vec![fact], None, out);
+        }
     }
 
     /// The one place where a record changes: order, timers, testimony and changes follow its status. Gives its place;

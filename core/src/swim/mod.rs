@@ -39,7 +39,7 @@ mod table;
 
 pub use gossip::RUMOURS_MAX;
 pub use member::{Addr, Claim, Fact, Incarnation, MEMBERS_MAX, MemberInfo, MemberStatus};
-pub use packet::{Body, FACTS_MAX, PACKET_BYTES_MAX, Packet};
+pub use packet::{Body, FACTS_MAX, PACKET_BYTES_MAX, Packet, Parts};
 pub use rules::Rules;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -241,7 +241,9 @@ impl Swim {
         self.heard_last = Some(packet.from);
         let to = To { node: packet.from, ix, addr: from };
         match packet.body {
-            Body::Page { after, next } => self.paged(now, packet.from, (after, next), &packet.facts, out),
+            Body::Page { after, next, parts } => {
+                self.paged(now, packet.from, (after, next, parts), &packet.facts, out);
+            }
             _ => packet.facts.iter().for_each(|fact| self.learn(now, packet.from, fact, out)),
         }
         if matches!(packet.body, Body::Ack { .. } | Body::IndirectAck { .. } | Body::Nack { .. }) {
@@ -260,8 +262,8 @@ impl Swim {
                 let good = matches!(packet.body, Body::IndirectAck { .. });
                 self.proxied(now, packet.from, seq, good, out);
             }
-            Body::Pull { after, mutual } => {
-                self.pulled(now, to, (after, mutual), packet.digest.as_deref(), out);
+            Body::Pull { after, mutual, parts } => {
+                self.pulled(now, to, (after, mutual, parts), packet.digest.as_deref(), out);
             }
             Body::Page { .. } | Body::Rumours => {}
         }
@@ -373,7 +375,7 @@ impl Swim {
 
     /// Bytes that the members take on the heap, in the table and in the order of questions.
     pub fn member_bytes(&self) -> usize {
-        self.members.heap_bytes() + size_of_val(self.order.members())
+        self.members.heap_bytes() + self.order.heap_bytes()
     }
 
     fn fire(&mut self, now: Now, timer: Timer, out: &mut Effects) {

@@ -36,8 +36,8 @@ pub struct Packet {
     /// Facts about members: rumours, or the rows of a [`Body::Page`]. At most [`FACTS_MAX`].
     #[n(5)]
     pub facts: Vec<Fact>,
-    /// With a [`Body::Pull`]: the digest of the sender's view, by ranges of ids. Pages then leave out the ranges in
-    /// which both agree. A power of two of parts, at most 128.
+    /// With the first [`Body::Pull`] of an exchange: the digest of the sender's view, by ranges of ids. Pages then leave
+    /// out the ranges in which both agree. A power of two of parts, at most 128.
     #[n(6)]
     pub digest: Option<Vec<u32>>,
 }
@@ -98,6 +98,9 @@ pub enum Body {
         /// Take mine as well: this is the first question of an exchange.
         #[n(1)]
         mutual: bool,
+        /// The parts in which our views differ, as the last page had it; then there is no digest.
+        #[n(2)]
+        parts: Option<Parts>,
     },
     /// Some of the members that I know: the facts.
     #[n(6)]
@@ -108,11 +111,47 @@ pub enum Body {
         /// Ask again after this one; none: that was all.
         #[n(1)]
         next: Option<NodeId>,
+        /// The parts in which our views differ, where there is more.
+        #[n(2)]
+        parts: Option<Parts>,
     },
     /// Nothing but the facts.
     #[n(7)]
     Rumours,
 }
+
+/// Parts of a view: those that a digest in [`LEAVES`] parts tells apart, a bit each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct Parts(#[n(0)] u64, #[n(1)] u64);
+
+impl Parts {
+    /// All of them.
+    pub(super) const ALL: Self = Self(u64::MAX, u64::MAX);
+
+    /// Those in which two digests of the same number of parts differ.
+    pub(super) fn differing(one: &[u32], other: &[u32]) -> Self {
+        let each = LEAVES / one.len();
+        let differ = (0..LEAVES).filter(|leaf| one[leaf / each] != other[leaf / each]);
+        Self::from_bits(differ.fold(0, |bits, leaf| bits | 1 << leaf))
+    }
+    /// Whether one, of [`LEAVES`], is among them.
+    pub(super) fn has(self, leaf: usize) -> bool {
+        self.bits() >> leaf & 1 == 1
+    }
+    /// Whether there are none.
+    pub(super) fn is_empty(self) -> bool {
+        self.bits() == 0
+    }
+    const fn bits(self) -> u128 {
+        (self.0 as u128) << 64 | self.1 as u128
+    }
+    /// By bits, the lowest for the first part.
+    pub(super) const fn from_bits(bits: u128) -> Self {
+        Self((bits >> 64) as u64, bits as u64)
+    }
+}
+
+const _: () = assert!(LEAVES == 128);
 
 impl Packet {
     /// What the sender says of itself.

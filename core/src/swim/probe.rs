@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use smallvec::SmallVec;
 
 use super::member::Addr;
-use super::table::Ix;
+use super::table::{Ix, push_sparingly};
 use crate::id::NodeId;
 use crate::rng::NodeRng;
 use crate::time::Instant;
@@ -34,7 +34,7 @@ impl Order {
     /// to the end.
     pub fn insert(&mut self, member: Ix, rng: &mut NodeRng) {
         let last = self.members.len();
-        self.members.push(member);
+        push_sparingly(&mut self.members, member);
         let place = rng.range(self.cursor.min(last) as u64, last as u64 + 1) as usize;
         self.members.swap(place, last);
     }
@@ -63,6 +63,11 @@ impl Order {
     pub fn begin(&mut self, rng: &mut NodeRng) {
         rng.shuffle(&mut self.members);
         self.cursor = 0;
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        self.members.capacity() * size_of::<Ix>()
     }
 
     /// Everyone in it, in no particular order.

@@ -44,7 +44,6 @@ impl Swim {
                 replies: 0,
             });
             self.timers.arm(Timer::Direct, direct_until);
-            let target = self.members.node(target);
             self.ask(target, seq, out);
         }
         self.ask_strangers(now, out);
@@ -95,10 +94,9 @@ impl Swim {
         None
     }
 
-    fn ask(&mut self, target: NodeId, seq: u32, out: &mut Effects) {
-        if let Some(ix) = self.members.find(target) {
-            self.send_to_member(ix, Body::Ping { seq, target }, out);
-        }
+    fn ask(&mut self, ix: Ix, seq: u32, out: &mut Effects) {
+        let target = self.members.node(ix);
+        self.send_to_member(ix, Body::Ping { seq, target }, out);
     }
 
     /// This node has reason to doubt what it holds against others. Whoever it heard last, and whoever answered it last,
@@ -128,8 +126,8 @@ impl Swim {
             let wait = STRANGER_WAIT_MAX.min(1 << stranger.tries.min(63));
             stranger.tries += 1;
             self.strangers.arm(ix, now.mono + self.config.rules.period.scale(wait, 1));
-            let (seq, target) = (self.seq(), self.members.node(ix));
-            self.ask(target, seq, out);
+            let seq = self.seq();
+            self.ask(ix, seq, out);
         }
     }
 
@@ -213,15 +211,17 @@ impl Swim {
         out: &mut Effects,
     ) {
         let seq = self.seq();
-        let known = self.members.find(target);
+        let Some(ix) = self.members.find(target) else {
+            return self.answer(asker, Body::Nack { seq: asker_seq }, out);
+        };
         let relay = Relay { asker: asker.node, asker_addr: asker.addr, asker_seq, target, nacked: false };
-        if known.is_none() || !self.relays.insert(seq, relay) {
+        if !self.relays.insert(seq, relay) {
             return self.answer(asker, Body::Nack { seq: asker_seq }, out);
         }
         // Lifeguard section IV-A: the nack comes at 80 % of the time that the asker waits.
         let budget = budget.min(self.config.rules.period.scale(9, 1));
         self.timers.arm(Timer::Relay(seq), now.mono + budget.scale(4, 5));
-        self.ask(target, seq, out);
+        self.ask(ix, seq, out);
     }
 
     pub(super) fn relay_due(&mut self, now: Now, seq: u32, out: &mut Effects) {
@@ -279,8 +279,8 @@ impl Swim {
             let pick = self.rng.below(self.dead.len() as u64) as usize;
             let ix = self.dead[pick];
             if matches!(self.members.status(ix), MemberStatus::Dead | MemberStatus::Left) {
-                let (seq, target) = (self.seq(), self.members.node(ix));
-                return self.ask(target, seq, out);
+                let seq = self.seq();
+                return self.ask(ix, seq, out);
             }
             self.dead.swap_remove(pick);
         }

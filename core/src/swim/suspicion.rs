@@ -102,6 +102,11 @@ impl Suspicion {
         self.accusers.len() == 1
     }
 
+    /// Whether only one member accuses where another could.
+    pub fn lacks_confirmation(&self) -> bool {
+        self.needed > 0 && self.has_one_witness()
+    }
+
     /// When the member is dead. Only ever moves earlier.
     pub fn deadline(&self) -> Instant {
         let timeout = match self.needed {

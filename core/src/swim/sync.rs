@@ -3,14 +3,14 @@
 //!
 //! The asker pulls page by page, one packet each way, so that neither side ever sends more than one packet for one
 //! received. It sends a digest of its view along, in parts by ranges of ids; pages leave out the parts in which both
-//! agree, so that two members with equal views exchange two packets. A mutual exchange makes the other side pull in
-//! turn where they differ.
+//! agree, and tell which those are, for the questions that follow. So two members with equal views exchange two packets.
+//! A mutual exchange makes the other side pull in turn where they differ.
 
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 
 use super::member::{Addr, Claim, Fact, MemberStatus};
-use super::packet::Body;
+use super::packet::{Body, Parts};
 use super::probe::sample;
 use super::send::{To, own_fact};
 use super::table::{Ix, LEAVES, leaf};
@@ -33,6 +33,8 @@ pub(super) struct Exchange {
     addr: Addr,
     after: Option<NodeId>,
     mutual: bool,
+    /// What is still worth asking for, once the other side has told.
+    parts: Option<Parts>,
     tries: u32,
 }
 
@@ -92,25 +94,19 @@ impl Swim {
         &mut self,
         now: Now,
         peer: To,
-        (after, mutual): (Option<NodeId>, bool),
-        theirs: Option<&[u32]>,
+        (after, mutual, parts): (Option<NodeId>, bool, Option<Parts>),
+        digest: Option<&[u32]>,
         out: &mut Effects,
     ) {
         let mut facts = self.charge(peer);
-        let own = theirs.map(|theirs| self.digest(theirs.len()));
-        let differs = |node: NodeId| match (&own, theirs) {
-            (Some(own), Some(theirs)) => {
-                let part = leaf(node, own.len());
-                own[part] != theirs[part]
-            }
-            _ => true,
-        };
-        let equal = own.as_deref().is_some_and(|own| Some(own) == theirs);
+        let told = digest.map(|theirs| Parts::differing(&self.digest(theirs.len()), theirs)).or(parts);
+        let differing = told.unwrap_or(Parts::ALL);
+        let equal = differing.is_empty();
         let room = self.config.rules.packet_facts - facts.len();
         // The first rows after `after`, and one more to see whether there is one.
         let mut first: BinaryHeap<(NodeId, Ix)> = BinaryHeap::with_capacity(room + 2);
         for (ix, node) in self.members.told().filter(|_| !equal) {
-            if after < Some(node) && node != peer.node && differs(node) {
+            if after < Some(node) && node != peer.node && differing.has(leaf(node, LEAVES)) {
                 first.push((node, ix));
                 if first.len() > room + 1 {
                     first.pop();
@@ -122,7 +118,8 @@ impl Swim {
         rows.truncate(room);
         let next = rows.last().filter(|_| more).map(|(node, _)| *node);
         facts.extend(rows.iter().map(|(_, ix)| self.told(*ix)));
-        self.send_facts(peer.addr, Body::Page { after, next }, facts, None, out);
+        let parts = told.filter(|_| next.is_some());
+        self.send_facts(peer.addr, Body::Page { after, next, parts }, facts, None, out);
         if mutual && after.is_none() && !equal {
             self.begin(now, peer.node, peer.addr, false, out);
         }
@@ -133,10 +130,11 @@ impl Swim {
         &mut self,
         now: Now,
         from: NodeId,
-        (after, next): (Option<NodeId>, Option<NodeId>),
+        (after, next, parts): (Option<NodeId>, Option<NodeId>, Option<Parts>),
         facts: &[Fact],
         out: &mut Effects,
     ) {
+        let digests = self.config.rules.digest;
         for fact in facts {
             let live = || {
                 matches!(self.status(fact.node), Some(MemberStatus::Alive | MemberStatus::Suspect))
@@ -146,14 +144,19 @@ impl Swim {
                 Claim::Dead if live() => Claim::Suspect { by: from },
                 claim => claim,
             };
-            self.learn(now, from, &Fact { claim, ..*fact }, out);
+            let fact = Fact { claim, ..*fact };
+            match self.members.find(fact.node).is_none() && fact.node != self.config.node {
+                // Where the group grows faster than rumours travel, exchanges bring newcomers to whoever lacks them.
+                true => self.meet(now, fact, !digests || !self.gossip.is_crowded(), out),
+                false => self.learn(now, from, &fact, out),
+            }
         }
         let Some(exchange) = self.exchange.filter(|open| open.peer == from && open.after == after) else {
             return;
         };
         match next {
             Some(next) if Some(next) > after => {
-                let exchange = Exchange { after: Some(next), tries: 0, ..exchange };
+                let exchange = Exchange { after: Some(next), parts, tries: 0, ..exchange };
                 self.pull(now, exchange, out);
             }
             _ => {
@@ -165,19 +168,20 @@ impl Swim {
 
     fn begin(&mut self, now: Now, peer: NodeId, addr: Addr, mutual: bool, out: &mut Effects) {
         if self.exchange.is_none() && !self.leaving {
-            self.pull(now, Exchange { peer, addr, after: None, mutual, tries: 0 }, out);
+            self.pull(now, Exchange { peer, addr, after: None, mutual, parts: None, tries: 0 }, out);
         }
     }
 
     fn pull(&mut self, now: Now, exchange: Exchange, out: &mut Effects) {
-        let Exchange { peer, addr, after, mutual, tries } = exchange;
+        let Exchange { peer, addr, after, mutual, parts, tries } = exchange;
         self.exchange = Some(Exchange { tries: tries + 1, ..exchange });
         self.timers.arm(Timer::Page, now.mono + self.config.rules.period);
         let to = To { node: peer, ix: self.members.find(peer), addr };
-        let parts = (self.members.rumoured() / MEMBERS_PER_PART).next_power_of_two();
-        let digest = self.config.rules.digest.then(|| self.digest(parts.clamp(PARTS_MIN, LEAVES)));
+        let size = (self.members.rumoured() / MEMBERS_PER_PART).next_power_of_two().clamp(PARTS_MIN, LEAVES);
+        let compares = self.config.rules.digest && parts.is_none();
+        let digest = compares.then(|| self.digest(size));
         let facts = self.charge(to);
-        self.send_facts(addr, Body::Pull { after, mutual }, facts, digest, out);
+        self.send_facts(addr, Body::Pull { after, mutual, parts }, facts, digest, out);
     }
 
     /// The digest of this node's view, itself included.

@@ -1,19 +1,22 @@
 //! The table of all other members: dense rows, found by id through a hash index and named by place ([`Ix`]) inside the
 //! machine.
 //!
-//! A row has 32 bytes; with its entries in the index and in the order of questions a member costs 44 to 46 bytes. What
-//! only few members need at a time (suspicions, rumours, waits of strangers) lies beside the table, keyed by place.
+//! A row has 32 bytes; with its entries in the index (at most 7) and in the order of questions (4), and with what a list
+//! holds ready to grow (a sixteenth), a member costs 42 to 46 bytes. What only few members need at a time (suspicions,
+//! rumours, waits of strangers) lies beside the table, keyed by place.
 //! Iteration is by place, which depends on the order of learning and never on a hash.
 
 use alloc::vec::Vec;
 use hashbrown::HashTable;
 
 use super::MEMBERS_MAX;
-use super::member::{Addr, Claim, Fact, Incarnation, MemberStatus};
+use super::member::{Addr, Claim, Fact, Incarnation, MAPPED, MemberStatus};
 use crate::id::{NodeId, Role};
 
 /// A member's place in the table. Stable while the member is remembered.
 pub type Ix = u32;
+/// A place as the index keeps it.
+type Short = u16;
 /// Leaves of the digest, each over the members whose id begins with the same seven bits.
 pub const LEAVES: usize = 128;
 
@@ -37,6 +40,7 @@ struct Row {
 }
 
 const _: () = assert!(size_of::<Row>() <= 32);
+const _: () = assert!(MEMBERS_MAX <= Short::MAX as usize);
 
 /// One member as this node knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +92,7 @@ impl Member {
 pub struct Members {
     rows: Vec<Row>,
     free: Vec<Ix>,
-    index: HashTable<Ix>,
+    index: HashTable<Short>,
     /// Mixed into the hash of ids, so that nobody can choose ids that collide.
     salt: u64,
     /// Addresses that are not IPv4-mapped.
@@ -121,7 +125,8 @@ impl Members {
     #[inline]
     pub fn find(&self, node: NodeId) -> Option<Ix> {
         let rows = &self.rows;
-        self.index.find(hash(self.salt, &node.0), |ix| rows[*ix as usize].node == node.0).copied()
+        let found = self.index.find(hash(self.salt, &node.0), |ix| rows[usize::from(*ix)].node == node.0);
+        found.map(|ix| Ix::from(*ix))
     }
 
     /// The order of what is known of a member: what a fact has to exceed to be news.
@@ -207,12 +212,12 @@ impl Members {
         let row = Row { node: FREE, incarnation: [0; 2], ip: [0; 4], port: 0, flags: 0 };
         match self.rows.get_mut(ix as usize) {
             Some(slot) => *slot = row,
-            None => self.rows.push(row),
+            None => push_sparingly(&mut self.rows, row),
         }
         self.write(ix, member);
         let (rows, salt) = (&self.rows, self.salt);
-        let of = |ix: &Ix| hash(salt, &rows[*ix as usize].node);
-        self.index.insert_unique(of(&ix), ix, of);
+        let (of, ix_short) = (|ix: &Short| hash(salt, &rows[usize::from(*ix)].node), ix as Short);
+        self.index.insert_unique(of(&ix_short), ix_short, of);
         ix
     }
 
@@ -232,7 +237,7 @@ impl Members {
         self.count(&old, false);
         self.drop_addr(ix);
         let hash = hash(self.salt, &old.fact.node.0);
-        if let Ok(entry) = self.index.find_entry(hash, |other| *other == ix) {
+        if let Ok(entry) = self.index.find_entry(hash, |other| Ix::from(*other) == ix) {
             entry.remove();
         }
         self.rows[ix as usize].node = FREE;
@@ -289,6 +294,7 @@ impl Members {
             + self.free.capacity() * size_of::<Ix>()
             + self.index.allocation_size()
             + self.far.capacity() * size_of::<Addr>()
+            + self.far_free.capacity() * size_of::<u32>()
     }
 
     fn write(&mut self, ix: Ix, member: &Member) {
@@ -328,7 +334,7 @@ impl Members {
             return self.far[u32::from_be_bytes(row.ip) as usize];
         }
         let mut ip = [0; 16];
-        ip[10..12].copy_from_slice(&[0xff, 0xff]);
+        ip[..12].copy_from_slice(&MAPPED);
         ip[12..].copy_from_slice(&row.ip);
         Addr { ip, port: row.port }
     }
@@ -340,7 +346,7 @@ impl Members {
                 place
             }
             None => {
-                self.far.push(addr);
+                push_sparingly(&mut self.far, addr);
                 self.far.len() as u32 - 1
             }
         }
@@ -378,6 +384,14 @@ impl Row {
     }
 }
 
+/// Adds to a list that may be long and shall not hold half as much again ready: it grows by a sixteenth.
+pub fn push_sparingly<T>(list: &mut Vec<T>, item: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact((list.len() / 16).max(4));
+    }
+    list.push(item);
+}
+
 /// What a fact adds to a digest.
 fn trace(fact: &Fact) -> u32 {
     let over = u64::from(fact.claim.rank() >= Claim::Dead.rank());
@@ -390,8 +404,7 @@ pub fn leaf(node: NodeId, parts: usize) -> usize {
 }
 
 fn mapped(addr: &Addr) -> Option<[u8; 4]> {
-    let (head, tail) = addr.ip.split_at(12);
-    (head == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]).then(|| [tail[0], tail[1], tail[2], tail[3]])
+    addr.ip.strip_prefix(&MAPPED)?.try_into().ok()
 }
 
 /// Two words folded by one wide multiplication (as in wyhash); the same on every platform.

@@ -330,8 +330,12 @@ impl World {
             return;
         }
         seat.wake = u64::MAX;
-        self.steps += 1;
         let now = self.time_of(n, 0);
+        // What the wake was queued for may have been called off: looking up is no step.
+        if self.seats[n as usize].swim.wake_at().is_none_or(|due| due > now.mono) {
+            return self.after(n);
+        }
+        self.steps += 1;
         match (self.seats[n as usize].blocked, self.anomaly) {
             // What falls due with the release waits for it.
             (Some(until), _) if until <= self.now => return,

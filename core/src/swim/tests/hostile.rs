@@ -16,7 +16,7 @@ fn any_incarnation() -> impl Strategy<Value = Incarnation> {
         (0u64..4).prop_map(|boot| boot << 32 | u64::from(u32::MAX)),
         ((1u64 << 20) - 2..(1 << 20) + 3).prop_map(|boot| boot << 32),
     ];
-    number.prop_map(|number| minicbor::decode(&minicbor::to_vec(number).unwrap()).unwrap())
+    number.prop_map(Incarnation::from_raw)
 }
 
 fn any_role() -> impl Strategy<Value = Role> {
@@ -26,6 +26,7 @@ fn any_role() -> impl Strategy<Value = Role> {
 fn any_body() -> impl Strategy<Value = Body> {
     let node = || (0u8..12).prop_map(id);
     let some_node = || proptest::option::of((0u8..12).prop_map(id));
+    let some_parts = || proptest::option::of(any::<u128>().prop_map(Parts::from_bits));
     let seq = any::<u32>();
     prop_oneof![
         (seq, node()).prop_map(|(seq, target)| Body::Ping { seq, target }),
@@ -37,8 +38,16 @@ fn any_body() -> impl Strategy<Value = Body> {
         }),
         seq.prop_map(|seq| Body::IndirectAck { seq }),
         seq.prop_map(|seq| Body::Nack { seq }),
-        (some_node(), any::<bool>()).prop_map(|(after, mutual)| Body::Pull { after, mutual }),
-        (some_node(), some_node()).prop_map(|(after, next)| Body::Page { after, next }),
+        (some_node(), any::<bool>(), some_parts()).prop_map(|(after, mutual, parts)| Body::Pull {
+            after,
+            mutual,
+            parts
+        }),
+        (some_node(), some_node(), some_parts()).prop_map(|(after, next, parts)| Body::Page {
+            after,
+            next,
+            parts
+        }),
         Just(Body::Rumours),
     ]
 }

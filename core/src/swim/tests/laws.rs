@@ -17,9 +17,7 @@ pub fn any_claim() -> impl Strategy<Value = Claim> {
 
 /// Incarnations as members make them, close together.
 fn near() -> impl Strategy<Value = Incarnation> {
-    (1u64..4, 0u64..4).prop_map(|(boot, refutes)| {
-        minicbor::decode(&minicbor::to_vec(boot << 32 | refutes).unwrap()).unwrap()
-    })
+    (1u64..4, 0u64..4).prop_map(|(boot, refutes)| Incarnation::from_raw(boot << 32 | refutes))
 }
 
 fn known() -> impl Strategy<Value = Fact> {
@@ -63,9 +61,7 @@ proptest! {
 
     #[test]
     fn a_refutation_outranks_and_stays_legal(mine in any::<u64>(), theirs in any::<u64>()) {
-        let make = |n: u64| -> Incarnation {
-            minicbor::decode(&minicbor::to_vec(n % (1 << 62)).unwrap()).unwrap()
-        };
+        let make = |n: u64| Incarnation::from_raw(n % (1 << 62));
         let (mine, theirs) = (make(mine), make(theirs));
         if let Some(above) = mine.above(theirs) {
             prop_assert!(above > theirs && above.is_legal());
@@ -147,6 +143,15 @@ proptest! {
     }
 
     #[test]
+    fn pages_hold_the_parts_that_differ(size in 4u32..8, one in vec(0u32..3, 128), other in vec(0u32..3, 128), node: [u8; 16]) {
+        let size = 1 << size;
+        let parts = Parts::differing(&one[..size], &other[..size]);
+        let part = table::leaf(NodeId(node), size);
+        prop_assert_eq!(parts.has(table::leaf(NodeId(node), table::LEAVES)), one[part] != other[part]);
+        prop_assert_eq!(parts.is_empty(), one[..size] == other[..size]);
+    }
+
+    #[test]
     fn everyone_is_asked_once_in_a_traversal(count in 1u32..30, seed in any::<[u8; 32]>(), gone in 0u32..30) {
         let mut rng = NodeRng::new(seed, 0);
         let mut order = Order::default();
@@ -221,7 +226,7 @@ proptest! {
 
 #[test]
 fn the_largest_packet_fits() {
-    let last: Incarnation = minicbor::decode(&minicbor::to_vec((1u64 << 62) - 1).unwrap()).unwrap();
+    let last = Incarnation::from_raw((1 << 62) - 1);
     let far = Addr { ip: [255; 16], port: u16::MAX };
     let fact = Fact {
         node: id(255),
@@ -231,13 +236,15 @@ fn the_largest_packet_fits() {
         addr: far,
     };
     let digest = Some(alloc::vec![u32::MAX; table::LEAVES]);
-    let pull =
-        Packet { digest, ..packet(253, last, Body::Pull { after: Some(id(255)), mutual: true }, &[fact; 1]) };
+    let pull = Packet {
+        digest,
+        ..packet(253, last, Body::Pull { after: Some(id(255)), mutual: true, parts: None }, &[fact; 1])
+    };
     assert!(encode_packet(&pull).expect("it fits").len() <= PACKET_BYTES_MAX);
     let bodies = [
         Body::PingReq { seq: u32::MAX, target: id(255), budget_ms: u32::MAX },
-        Body::Page { after: Some(id(254)), next: Some(id(255)) },
-        Body::Pull { after: Some(id(255)), mutual: true },
+        Body::Page { after: Some(id(254)), next: Some(id(255)), parts: Some(Parts::ALL) },
+        Body::Pull { after: Some(id(255)), mutual: true, parts: Some(Parts::ALL) },
     ];
     for body in bodies {
         let packet = Packet {

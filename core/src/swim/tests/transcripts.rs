@@ -32,7 +32,7 @@ impl Script {
         for n in known {
             swim.receive(at(0), addr(*n), packet(*n, life(1), Body::Rumours, &[]), &mut out);
         }
-        let page = Body::Page { after: None, next: None };
+        let page = Body::Page { after: None, next: None, parts: None };
         swim.receive(at(0), addr(2), packet(2, life(1), page, &[]), &mut out);
         swim.forget_rumours();
         swim.changes();
@@ -126,7 +126,7 @@ fn facts(facts: &[Fact]) -> String {
             Claim::Suspect { by } => std::format!("suspect by {}", name(by)),
             claim => std::format!("{claim:?}").to_lowercase(),
         };
-        let number: u64 = minicbor::decode(&minicbor::to_vec(fact.incarnation).unwrap()).unwrap();
+        let number = fact.incarnation.raw();
         write!(text, " [{} {}.{} {claim}]", name(fact.node), number >> 32, number as u32).unwrap();
         text
     })
@@ -283,8 +283,8 @@ fn bad_packets_change_nothing() {
 #[test]
 fn a_new_member_is_told_and_asked() {
     let mut script = Script::new(&[2, 3]);
-    script.receive(10, packet(4, life(1), Body::Pull { after: None, mutual: true }, &[]));
-    let page = Body::Page { after: None, next: None };
+    script.receive(10, packet(4, life(1), Body::Pull { after: None, mutual: true, parts: None }, &[]));
+    let page = Body::Page { after: None, next: None, parts: None };
     script.receive(
         20,
         packet(4, life(1), page, &[fact(3, life(1), Claim::Dead), fact(5, life(1), Claim::Alive)]),
@@ -396,4 +396,88 @@ fn whoever_is_heard_is_not_buried_on_one_word() {
     assert!((125..=130).contains(&buried_at(100)));
     // It may be deaf, and nobody else be there to find out: nine spans and the wait for the round.
     assert!((270..280).contains(&buried_at(u64::MAX)));
+}
+
+/// Everybody speaks and answers until 20 s, and gate 2 says one more word, which lay somewhere, at 60 s.
+#[test]
+fn one_late_word_does_not_end_a_silence() {
+    let mut script = Script::new(&[2, 3, 4]);
+    let swim = &mut script.swim;
+    let mut first_death_s = None;
+    for half in 1..300 {
+        let now = at(500 * half);
+        let mut out = Effects::new();
+        swim.wake(now, &mut out);
+        for effect in core::mem::take(&mut out) {
+            let Effect::SendDatagram { to, packet: asked } = effect else { continue };
+            let from = (to.port - 7_000) as u8;
+            if let Body::Ping { seq, .. } = asked.body
+                && half < 40
+            {
+                swim.receive(now, to, packet(from, life(1), Body::Ack { seq }, &[]), &mut out);
+            }
+        }
+        if half == 120 {
+            swim.receive(now, addr(2), packet(2, life(1), Body::Rumours, &[]), &mut out);
+        }
+        swim.check();
+        if [2, 3, 4].iter().any(|n| swim.status(id(*n)) == Some(MemberStatus::Dead)) {
+            first_death_s = first_death_s.or(Some(half / 2));
+        }
+    }
+    // The longest suspicion of four is 30 s: the word buys all of that, and then it must end.
+    let first = first_death_s.expect("it concludes in the end");
+    assert!((90..=92).contains(&first), "{first} s");
+}
+
+/// Gate 3 is accused by 2, 4 and 5 at 100 ms while so many strangers are told of. When it is asked in the last period of
+/// its suspicion, and when it dies.
+fn asked_and_buried_at(strangers: u8) -> (Vec<u64>, u64) {
+    let mut script = Script::new(&[2, 3, 4, 5]);
+    let swim = &mut script.swim;
+    let mut out = Effects::new();
+    for by in [2, 4, 5] {
+        let accused = fact(3, life(1), Claim::Suspect { by: id(by) });
+        swim.receive(at(100), addr(by), packet(by, life(1), Body::Rumours, &[accused]), &mut out);
+    }
+    let mut asked = Vec::new();
+    for tick in 1..200 {
+        let now = at(100 + 50 * tick);
+        out.clear();
+        if tick == 70 {
+            for first in (10..10 + strangers).step_by(FACTS_MAX) {
+                let facts = (first..(first + FACTS_MAX as u8).min(10 + strangers))
+                    .map(|n| fact(n, life(1), Claim::Alive))
+                    .collect::<Vec<_>>();
+                swim.receive(now, addr(2), packet(2, life(1), Body::Rumours, &facts), &mut out);
+            }
+        }
+        swim.wake(now, &mut out);
+        for effect in core::mem::take(&mut out) {
+            let Effect::SendDatagram { to, packet: question } = effect else { continue };
+            let Body::Ping { seq, target } = question.body else { continue };
+            if target == id(3) {
+                asked.push(100 + 50 * tick);
+            } else if to.port < 7_010 {
+                let from = (to.port - 7_000) as u8;
+                swim.receive(now, to, packet(from, life(1), Body::Ack { seq }, &[]), &mut out);
+            }
+        }
+        swim.check();
+        if swim.status(id(3)) == Some(MemberStatus::Dead) {
+            return (asked, 100 + 50 * tick);
+        }
+    }
+    unreachable!("it dies in the end")
+}
+
+#[test]
+fn the_accused_is_asked_where_rumours_are_slow() {
+    // The shortest suspicion of five is 5 s; a refutation may lie in a queue.
+    let (asked, buried) = asked_and_buried_at(70);
+    assert_eq!(buried, 5_100);
+    assert!(asked.contains(&4_100), "{asked:?}");
+    let (asked, buried) = asked_and_buried_at(5);
+    assert_eq!(buried, 5_100);
+    assert!(!asked.contains(&4_100), "{asked:?}");
 }

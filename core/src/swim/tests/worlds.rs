@@ -130,6 +130,21 @@ fn whoever_is_cut_off_buries_nobody_for_long() {
 }
 
 #[test]
+fn whoever_reaches_one_other_only_buries_nobody() {
+    for seed in 0..SEEDS {
+        for n in [8, 16] {
+            let mut world = settled(World::gates(seed, n));
+            for other in 2..n.into() {
+                world.cut.extend([(0, other), (other, 0)]);
+            }
+            world.run_for(300_000);
+            let of_others = world.history.iter().filter(|it| it.2 != id(1) && it.3 == MemberStatus::Dead);
+            assert_eq!(of_others.count(), 0, "seed {seed} n {n}");
+        }
+    }
+}
+
+#[test]
 fn a_restart_is_a_new_life() {
     for seed in 0..SEEDS {
         for world in groups(seed) {
