@@ -20,27 +20,49 @@ const QUESTIONS: u32 = 5_000;
 const UPDATES: u32 = 120;
 
 fn main() {
-    println!("a group at rest, one core, encoding included: steps (timers and packets), and ns that a member takes of a second");
-    println!("{:<10} {:>8} {:>12} {:>10} {:>14} {:>10}", "", "members", "steps/s", "ns", "packets/node/s", "B/node/s");
-    both(rest::<Ours>, rest::<Theirs>, &[(128, 300), (1_000, 1_200)]);
-    println!("\n{UPDATES} updates, in as few packets as carry them: ns until all are taken in and answered");
-    println!("{:<10} {:>8} {:>8} {:>10} {:>10} {:>10}", "", "members", "packets", "bytes", "known", "news");
-    both(updates::<Ours>, updates::<Theirs>, &[128, 1_000, 10_000]);
-    println!("\nheap of a settled group for each pair of members, all that its members hold included");
-    println!("{:<10} {:>8} {:>10}", "", "members", "bytes");
-    both(memory::<Ours>, memory::<Theirs>, &[(128, 300), (1_000, 1_200)]);
-    println!("\none crash, ten runs: seconds");
-    println!("{:<10} {:>8} {:>12} {:>10} {:>10} {:>8}", "", "members", "first median", "first max", "all max", "missed");
-    both(crash::<Ours>, crash::<Theirs>, &[128]);
-    println!("\njoin through one seed within a second, until all views are full");
-    println!("{:<10} {:>8} {:>8} {:>8}", "", "members", "seconds", "MB");
-    both(join::<Ours>, join::<Theirs>, &[128, 1_000]);
-    println!("\nhalves cut for 60 s: seconds until all views are full");
-    println!("{:<10} {:>8} {:>8}", "", "members", "seconds");
-    both(heal::<Ours>, heal::<Theirs>, &[128]);
-    println!("\nfalse deaths: one member reaches one other only for 300 s; 16 members' network held 8 s of 9, for 108 s");
-    println!("{:<10} {:>8} {:>16} {:>10} {:>16}", "", "members", "half-connected", "held", "held, at healthy");
-    both(lies::<Ours>, lies::<Theirs>, &[128]);
+    // Only these questions, if any are named.
+    let named: Vec<String> = std::env::args().skip(1).collect();
+    let asked = |name: &str, heading: &str, row: String| {
+        let asked = named.is_empty() || named.iter().any(|it| it == name);
+        if asked {
+            println!("\n{heading}\n{:<10} {:>8} {row}", name, "members");
+        }
+        asked
+    };
+    let head = |names: &[(&str, usize)]| -> String {
+        names.iter().map(|(name, width)| format!("{name:>width$} ")).collect()
+    };
+    let row = head(&[("steps/s", 12), ("ns", 10), ("packets/node/s", 14), ("B/node/s", 10)]);
+    if asked("rest", "one core, encoding included: steps, and ns that a member takes of a second", row) {
+        both(rest::<Ours>, rest::<Theirs>, &[(128, 300), (1_000, 1_200)]);
+    }
+    let row = head(&[("packets", 8), ("bytes", 10), ("known", 10), ("news", 10)]);
+    if asked("updates", "120 updates, in as few packets as carry them: ns until taken in and answered", row) {
+        both(updates::<Ours>, updates::<Theirs>, &[128, 1_000, 10_000]);
+    }
+    if asked(
+        "memory",
+        "heap of a settled group for each pair of members, all included",
+        head(&[("bytes", 10)]),
+    ) {
+        both(memory::<Ours>, memory::<Theirs>, &[(128, 300), (1_000, 1_200)]);
+    }
+    let row = head(&[("first median", 12), ("first max", 10), ("all max", 10), ("missed", 8)]);
+    if asked("crash", "one crash, ten runs: seconds", row) {
+        both(crash::<Ours>, crash::<Theirs>, &[128]);
+    }
+    let row = head(&[("seconds", 8), ("MB", 8)]);
+    if asked("join", "through one seed within a second, until all views are full", row) {
+        both(join::<Ours>, join::<Theirs>, &[128, 1_000]);
+    }
+    if asked("heal", "halves cut for 60 s: seconds until all views are full", head(&[("seconds", 8)])) {
+        both(heal::<Ours>, heal::<Theirs>, &[128]);
+    }
+    let heading =
+        "false deaths: one reaches one other only for 300 s; the network of 16 is held 8 s of 9, for 108 s";
+    if asked("lies", heading, head(&[("half-connected", 16), ("held", 10), ("held, at healthy", 16)])) {
+        both(lies::<Ours>, lies::<Theirs>, &[128]);
+    }
 }
 
 fn both<T: Copy>(ours: fn(T), theirs: fn(T), of: &[T]) {

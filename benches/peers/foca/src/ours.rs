@@ -54,7 +54,10 @@ pub struct Ours {
 
 fn machine(me: u32, seed: [u8; 32], seeds: Vec<Peer>) -> Swim {
     let rules = Rules::ours(Duration::from_secs(1), Duration::from_millis(500));
-    Swim::new(SwimConfig { node: id(me), addr: addr(me), role: Role::Gate, boot: BootNo(1), rules, seeds }, seed)
+    Swim::new(
+        SwimConfig { node: id(me), addr: addr(me), role: Role::Gate, boot: BootNo(1), rules, seeds },
+        seed,
+    )
 }
 
 impl Ours {
@@ -96,7 +99,12 @@ impl Member for Ours {
         // There is no other way to have heard somebody than to hear it. It will be told on; the caller lets it rest.
         self.swim.start(at(now), &mut self.out);
         for other in (0..self.members).filter(|n| *n != self.me) {
-            self.swim.receive(at(now), addr(other), packet(other, 1, Body::Rumours, Vec::new()), &mut self.out);
+            self.swim.receive(
+                at(now),
+                addr(other),
+                packet(other, 1, Body::Rumours, Vec::new()),
+                &mut self.out,
+            );
             self.out.clear();
         }
         self.perform(now, want);

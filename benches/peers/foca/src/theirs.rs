@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut};
 use foca::{
-    Codec, Config, Foca, Header, Identity, Member as Known, Message, NoCustomBroadcast, Notification, Runtime, State,
-    Timer,
+    Codec, Config, Foca, Header, Identity, Member as Known, Message, NoCustomBroadcast, Notification,
+    Runtime, State, Timer,
 };
 
 use crate::world::{Member, Wants};
@@ -235,7 +235,9 @@ impl Member for Theirs {
         Plain.encode_header(&header, &mut bytes).expect("there is room");
         bytes.put_u16(about.len() as u16);
         for n in about {
-            Plain.encode_member(&Known::new(name(*n), life, State::Alive), &mut bytes).expect("there is room");
+            Plain
+                .encode_member(&Known::new(name(*n), life, State::Alive), &mut bytes)
+                .expect("there is room");
         }
         vec![bytes.into()]
     }

@@ -140,7 +140,9 @@ impl<M: Member> World<M> {
     /// Lets time pass.
     pub fn run_for(&mut self, span: u64) {
         let end = self.now + span;
-        while let Some(Reverse((at, _, slot))) = self.queue.peek().copied().filter(|Reverse(next)| next.0 <= end) {
+        while let Some(Reverse((at, _, slot))) =
+            self.queue.peek().copied().filter(|Reverse(next)| next.0 <= end)
+        {
             self.queue.pop();
             self.now = at;
             self.free.push(slot);
