@@ -261,3 +261,14 @@ fn the_largest_packet_fits() {
         assert_eq!(decode_packet(&bytes), Ok(packet));
     }
 }
+
+#[test]
+fn one_word_after_a_silence_settles_nothing() {
+    let mut awareness = Awareness::new(Duration::from_secs(1));
+    awareness.heard(at(500));
+    assert!(!awareness.is_unsettled());
+    awareness.heard(at(60_000));
+    assert!(!awareness.is_wary(at(62_500).mono) && awareness.is_unsettled(), "silence may go on");
+    awareness.heard(at(62_600));
+    assert!(!awareness.is_unsettled());
+}
