@@ -9,7 +9,9 @@ use alloc::vec::Vec;
 use minicbor::{Decode, Encode};
 
 use crate::bytes::Bytes;
-use crate::effect::{Effect, Effects};
+use crate::effect::{Effect, Effects, HaltReason};
+use crate::event::Event;
+use crate::observe::Observation;
 
 /// Names one `Effect::Store` of this process. Tokens complete in order; a `Stored` covers all lower ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -126,6 +128,23 @@ impl Store {
             out.extend(self.held.pop_front().map(|(_, effect)| effect));
         }
         true
+    }
+
+    /// One event of a node that ends as soon as everything written is durable; tells whether it has ended.
+    pub fn wind_down(&mut self, event: &Event, out: &mut Effects) -> bool {
+        match event {
+            Event::Stored { token } => drop(self.stored(*token, out)),
+            Event::StoreFailed { .. } => self.fail_and_halt(out),
+            _ => {}
+        }
+        self.held() == 0
+    }
+
+    /// A write failed: that is told, and ends the node.
+    pub fn fail_and_halt(&mut self, out: &mut Effects) {
+        self.fail();
+        out.push(Effect::Observe(Observation::StoreFailed));
+        out.push(Effect::Halt(HaltReason::StoreFailed));
     }
 
     /// A write failed, which is final: what waits will never happen.

@@ -49,8 +49,8 @@ use crate::wire::{DcLoad, GateView, Message, version};
 /// Another gate's view counts for this long.
 pub const VIEW_TTL: Duration = Duration::from_secs(30);
 
-/// A datacenter whose cores have not become more for so many heartbeats has all that it will have.
-const SETTLED: u64 = 3;
+/// Where no worker has come for so many heartbeats of a datacenter, none is missing.
+pub const SETTLED: u64 = 3;
 
 /// All configured datacenters: one record each, made at the start, never more.
 #[derive(Clone, Debug)]

@@ -177,7 +177,7 @@ impl Gate {
             return;
         }
         if self.leaving {
-            self.wait_for_disk(event, out);
+            self.halted = self.store.wind_down(&event, out);
             return;
         }
         self.expire(now, out);
@@ -282,7 +282,10 @@ impl Gate {
                     self.ledger.stored(now, &mut self.store, out);
                 }
             }
-            Event::StoreFailed { .. } => self.fail_store(out),
+            Event::StoreFailed { .. } => {
+                self.halted = true;
+                self.store.fail_and_halt(out);
+            }
             Event::Exec(_) => out.push(Effect::Observe(Observation::Ignored(Stale::State))),
             Event::Api { call, identity, request } => self.serve(now, call, identity, *request, out),
             Event::ApiWritable { call, credit } => self.writable(call, credit, out),
@@ -302,23 +305,6 @@ impl Gate {
     /// Starts the clocks of all records.
     fn see_all(&mut self, now: Now) {
         self.ledger.state_mut().jobs.values_mut().for_each(|record| record.see(now.mono));
-    }
-
-    fn fail_store(&mut self, out: &mut Effects) {
-        self.store.fail();
-        self.halted = true;
-        out.push(Effect::Observe(Observation::StoreFailed));
-        out.push(Effect::Halt(HaltReason::StoreFailed));
-    }
-
-    /// A gate that is drained or halts: what it has written becomes durable, then it ends.
-    fn wait_for_disk(&mut self, event: Event, out: &mut Effects) {
-        match event {
-            Event::Stored { token } => drop(self.store.stored(token, out)),
-            Event::StoreFailed { .. } => self.fail_store(out),
-            _ => {}
-        }
-        self.halted |= self.store.held() == 0;
     }
 
     /// One message. `Err`: it changed nothing.

@@ -197,7 +197,8 @@ impl<S: State> Ledger<S> {
     /// # Errors
     ///
     /// `BadRows` where rows do not decode or do not fit together; `OldDisk` where this disk was found to be old, now or
-    /// by an earlier process; `OldVersion` where all voters have run a newer version than this node's; `BadVoters` where this node is not among the voters,
+    /// by an earlier process; `OldVersion` where all voters have run a newer version than this node's; `BadVoters`
+    /// where this node is not among the voters,
     /// where there are two and `allow_two_voters` is not set, or where this disk has voted in another group.
     pub fn new(boot: &Boot, voters: Vec<NodeId>, state: S) -> Result<Self, HaltReason> {
         let config = &boot.config;

@@ -1,7 +1,8 @@
 //! The ledger's durable rows: their keys, their bytes, and reading them all at the start.
 //!
 //! Tables: `LEDGER` holds term and vote (`h`), the positions of log and state (`p`), one row per known node for its
-//! lease (`l`), one for its applied proposals (`d`), and, on a disk that was found to be old, that it is (`o`); `LOG` holds entries by index; `STATE` holds the tier's state.
+//! lease (`l`), one for its applied proposals (`d`), and, on a disk that was found to be old, that it is (`o`); `LOG`
+//! holds entries by index; `STATE` holds the tier's state.
 //! Lease, proposal and state rows together are the *image*: what a snapshot carries and the digest covers.
 
 use alloc::collections::VecDeque;

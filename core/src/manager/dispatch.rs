@@ -10,6 +10,7 @@ use super::place::fits_empty;
 use super::{Asked, Manager};
 use crate::effect::Effects;
 use crate::fault::{Fault, FaultCode};
+use crate::federation::SETTLED;
 use crate::id::{GateEpoch, JobId, NodeId};
 use crate::jobs::JobSpec;
 use crate::observe::{Observation, Stale};
@@ -121,7 +122,7 @@ impl Manager {
     fn check_capacity(&self, now: Now, spec: &JobSpec, slot: u16, slots: u16) -> Result<(), Fault> {
         let here = self.empty_seats(now, true);
         let (mut known, settled) =
-            (self.empty_seats(now, false), self.config.timing.dc_heartbeat.scale(3, 1));
+            (self.empty_seats(now, false), self.config.timing.dc_heartbeat.scale(SETTLED, 1));
         known.extend_from_slice(&here);
         for workflow in &spec.workflows {
             let load = workflow.load.part(slot, slots);

@@ -181,7 +181,8 @@ impl Manager {
             return;
         }
         if self.ending {
-            return self.wait_for_disk(event, out);
+            self.halted = self.store.wind_down(&event, out);
+            return;
         }
         self.expire(now, out);
         if !self.halted {
@@ -297,7 +298,10 @@ impl Manager {
                     self.observe(Observation::Ignored(Stale::Sequence), out);
                 }
             }
-            Event::StoreFailed { .. } => self.fail_store(out),
+            Event::StoreFailed { .. } => {
+                self.halted = true;
+                self.store.fail_and_halt(out);
+            }
             Event::Api { call, .. } => {
                 let fault = Fault::new(FaultCode::RoleDenied, "a manager takes no client calls; ask a gate");
                 self.observe(Observation::Refused(fault.code), out);
@@ -562,23 +566,6 @@ impl Manager {
             Err(fault) => self.observe(Observation::Refused(fault.code), out),
         }
         proposed
-    }
-
-    fn fail_store(&mut self, out: &mut Effects) {
-        self.store.fail();
-        self.halted = true;
-        self.observe(Observation::StoreFailed, out);
-        out.push(Effect::Halt(HaltReason::StoreFailed));
-    }
-
-    /// A manager that halts: what it has written becomes durable, then it ends.
-    fn wait_for_disk(&mut self, event: Event, out: &mut Effects) {
-        match event {
-            Event::Stored { token } => drop(self.store.stored(token, out)),
-            Event::StoreFailed { .. } => self.fail_store(out),
-            _ => {}
-        }
-        self.halted |= self.store.held() == 0;
     }
 
     fn send(&self, to: NodeId, message: Message, out: &mut Effects) {

@@ -44,7 +44,7 @@ impl Manager {
         available.map(|(node, worker)| worker.seat(node, free(node))).collect()
     }
 
-    /// The workers as if nothing ran on them: those that are `available`, or those that are away and have not said goodbye.
+    /// The workers as if nothing ran on them: those that are `available`, or those that are away without a goodbye.
     pub(super) fn empty_seats(&self, now: Now, available: bool) -> Vec<Seat> {
         let timing = &self.config.timing;
         let wanted = self.pool.iter().filter(|(node, _)| {

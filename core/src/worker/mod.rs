@@ -227,10 +227,8 @@ impl Worker {
                 self.store.stored(token, out);
             }
             Event::StoreFailed { .. } => {
-                self.store.fail();
                 self.halted = true;
-                out.push(Effect::Observe(Observation::StoreFailed));
-                out.push(Effect::Halt(HaltReason::StoreFailed));
+                self.store.fail_and_halt(out);
             }
             Event::Exec(event) => self.executor(now, *event, out),
             Event::Api { call, .. } => {

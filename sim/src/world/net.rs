@@ -14,9 +14,8 @@ use super::clock::Time;
 use super::facts::{Fact, HostIx};
 use super::fate::{About, Draw};
 use super::host::{Actor, Peer, host_at};
-use super::points::REDELIVERED_MAX;
 use super::{Item, Machine, World};
-use crate::plan::{LinkPlan, MessageAction, Point};
+use crate::plan::{LinkPlan, MessageAction};
 
 /// A lost segment is sent again after this long.
 const RETRANSMIT: Time = 200_000_000;
@@ -59,7 +58,7 @@ pub(super) struct Link {
     /// When the newest frame from an end was through, where the link has a bandwidth.
     through: [Time; 2],
     /// What the next session delivers once more, from each end.
-    again: [Vec<Message>; 2],
+    pub again: [Vec<Message>; 2],
     /// Numbers the cuts, to tell whether a timeout is still about the same one.
     cut_no: u32,
     pub blocked: [bool; 2],
@@ -162,18 +161,6 @@ impl<M: Machine> World<M> {
         }
     }
 
-    /// What was sent on the last session comes once more on this one, if its version has such messages.
-    fn redeliver(&mut self, link: usize) {
-        let [one, other] = self.links[link].ends.map(|host| self.scene.minors[host as usize]);
-        for end in 0..2u8 {
-            let mut again = std::mem::take(&mut self.links[link].again[usize::from(end)]);
-            again.retain(|message| message.since() <= one.min(other));
-            for message in again {
-                self.launch(link, end, Frame::Message(Box::new(message)), Draw(0), 0);
-            }
-        }
-    }
-
     /// How long a message waits until those before it are through, where the link has a bandwidth.
     fn queueing(&mut self, link: usize, end: u8, message: &Message) -> Time {
         let rate = u64::from(self.links[link].plan.bytes_per_ms);
@@ -184,17 +171,6 @@ impl<M: Machine> World<M> {
         let through = &mut self.links[link].through[usize::from(end)];
         *through = (*through).max(self.now) + bytes.len() as u64 * 1_000_000 / rate;
         *through - self.now
-    }
-
-    /// What the driver does about a message that was just sent.
-    fn sent(&mut self, from: HostIx, to: HostIx, link: usize, end: u8, message: &Message) {
-        self.after_send(from, to);
-        if self.fires(Point::Redeliver, from).is_some() {
-            // The newest are those that a driver may believe to be lost.
-            let again = &mut self.links[link].again[usize::from(end)];
-            again.drain(..(again.len() + 1).saturating_sub(REDELIVERED_MAX));
-            again.push(message.clone());
-        }
     }
 
     /// Every connection of a host that is down is dialled.
@@ -406,7 +382,14 @@ impl<M: Machine> World<M> {
     }
 
     /// Puts a frame on its way, behind everything that was sent before; tells when it arrives.
-    fn launch(&mut self, link: usize, end: u8, frame: Frame, draw: Draw, extra: Time) -> Option<Time> {
+    pub(super) fn launch(
+        &mut self,
+        link: usize,
+        end: u8,
+        frame: Frame,
+        draw: Draw,
+        extra: Time,
+    ) -> Option<Time> {
         let arrives = self.arrival(link, end, draw, extra);
         self.launch_at(link, end, frame, arrives);
         arrives

@@ -5,10 +5,12 @@
 use tidegate_core::event::Event;
 use tidegate_core::id::CallId;
 use tidegate_core::store::StoreToken;
+use tidegate_core::wire::Message;
 
 use super::clock::Time;
 use super::facts::HostIx;
 use super::fate::{About, Draw};
+use super::net::Frame;
 use super::step::client_of;
 use super::{Item, Machine, World};
 use crate::plan::{Plan, Point};
@@ -25,7 +27,7 @@ const HICCUP: Time = 300 * MS;
 /// A connection breaks within this time after something was sent.
 const RESET: Time = 100 * MS;
 /// Messages that the next session of a link delivers once more, at most, each way.
-pub(super) const REDELIVERED_MAX: usize = 16;
+const REDELIVERED_MAX: usize = 16;
 
 /// How often each point fires, in 10,000.
 #[derive(Clone, Copy)]
@@ -60,6 +62,29 @@ impl Points {
 pub(super) type Passed = [u32; Point::ALL.len()];
 
 impl<M: Machine> World<M> {
+    /// What the driver does about a message that was just sent.
+    pub(super) fn sent(&mut self, from: HostIx, to: HostIx, link: usize, end: u8, message: &Message) {
+        self.after_send(from, to);
+        if self.fires(Point::Redeliver, from).is_some() {
+            // The newest are those that a driver may believe to be lost.
+            let again = &mut self.links[link].again[usize::from(end)];
+            again.drain(..(again.len() + 1).saturating_sub(REDELIVERED_MAX));
+            again.push(message.clone());
+        }
+    }
+
+    /// What was sent on the last session comes once more on this one, if its version has such messages.
+    pub(super) fn redeliver(&mut self, link: usize) {
+        let [one, other] = self.links[link].ends.map(|host| self.scene.minors[host as usize]);
+        for end in 0..2u8 {
+            let mut again = std::mem::take(&mut self.links[link].again[usize::from(end)]);
+            again.retain(|message| message.since() <= one.min(other));
+            for message in again {
+                self.launch(link, end, Frame::Message(Box::new(message)), Draw(0), 0);
+            }
+        }
+    }
+
     /// Whether a point fires at a host this time, and a draw for how.
     #[inline]
     pub(super) fn fires(&mut self, point: Point, host: HostIx) -> Option<Draw> {
