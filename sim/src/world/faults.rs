@@ -199,18 +199,14 @@ impl<M: Machine> World<M> {
         true
     }
 
+    /// A node ends, and starts again as another version.
     fn starts_as(&mut self, host: HostIx, minor: u16) {
         self.process_ends(host, ProcessEnd::Crash);
-        self.set_minor(host, minor);
-        self.process_begins(host);
-    }
-
-    /// A node is another version from its next start on.
-    pub(super) fn set_minor(&mut self, host: HostIx, minor: u16) {
         if let Some(config) = &mut self.hosts[host].config {
             config.minor = minor;
         }
         self.scene.minors[host] = minor;
+        self.process_begins(host);
     }
 
     fn clock_fault(&mut self, host: HostIx, kind: &FaultKind) {

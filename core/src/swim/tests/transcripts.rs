@@ -357,6 +357,15 @@ fn refutations_beyond_the_window_are_deferred_and_not_lost() {
     "#]]);
 }
 
+/// What these effects send: to whom, where, and what.
+fn questions(out: &mut Effects) -> Vec<(u8, Addr, Body)> {
+    let sent = core::mem::take(out).into_iter().filter_map(|effect| match effect {
+        Effect::SendDatagram { to, packet } => Some(((to.port - 7_000) as u8, to, packet.body)),
+        _ => None,
+    });
+    sent.collect()
+}
+
 /// Gate 3 speaks every five seconds until then, and answers nobody; the others say that they could not reach it
 /// either, but do not accuse it.
 fn buried_at(silent_from_s: u64) -> u64 {
@@ -366,10 +375,8 @@ fn buried_at(silent_from_s: u64) -> u64 {
         let now = at(500 * half);
         let mut out = Effects::new();
         swim.wake(now, &mut out);
-        for effect in core::mem::take(&mut out) {
-            let Effect::SendDatagram { to, packet: asked } = effect else { continue };
-            let from = (to.port - 7_000) as u8;
-            let body = match asked.body {
+        for (from, to, body) in questions(&mut out) {
+            let body = match body {
                 Body::Ping { seq, .. } => Body::Ack { seq },
                 Body::PingReq { seq, .. } => Body::Nack { seq },
                 _ => continue,
@@ -408,10 +415,8 @@ fn one_late_word_does_not_end_a_silence() {
         let now = at(500 * half);
         let mut out = Effects::new();
         swim.wake(now, &mut out);
-        for effect in core::mem::take(&mut out) {
-            let Effect::SendDatagram { to, packet: asked } = effect else { continue };
-            let from = (to.port - 7_000) as u8;
-            if let Body::Ping { seq, .. } = asked.body
+        for (from, to, body) in questions(&mut out) {
+            if let Body::Ping { seq, .. } = body
                 && half < 40
             {
                 swim.receive(now, to, packet(from, life(1), Body::Ack { seq }, &[]), &mut out);
