@@ -153,6 +153,7 @@ impl Bench {
             queued_shards: 0,
             jobs: 0,
             known_workers: 1_000,
+            conditions: [1_000, 0, 0, 0],
         };
         self.received("heartbeat", Message::DcHeartbeat(load));
     }

@@ -5,6 +5,7 @@ use alloc::string::String;
 use minicbor::{Decode, Encode};
 
 use crate::api::{Identity, Request};
+use crate::guard::Usage;
 use crate::id::{BootNo, CallId, NodeId};
 use crate::jobs::ExecEvent;
 use crate::store::StoreToken;
@@ -123,4 +124,7 @@ pub enum Event {
     /// The operator asks the node to finish and leave (SIGTERM).
     #[n(13)]
     Drain,
+    /// How loaded the machine is: once a second.
+    #[n(14)]
+    Usage(#[n(0)] Usage),
 }

@@ -3,8 +3,9 @@
 //! | in | out |
 //! |---|---|
 //! | the driver's `Connected` and `Disconnected` | a `Ping` at once; its ends are forgotten |
-//! | a peer's `Ping` | a `Pong` that says where this node stands |
-//! | a peer's `Pong` | its round trip, for the caller to judge |
+//! | the driver's `Usage` | how loaded this node is ([`crate::guard`]) |
+//! | a peer's `Ping` | a `Pong` that says where this node stands, and how loaded it is |
+//! | a peer's `Pong` | its round trip, for the caller to judge; how loaded it is |
 //! | time | a `Ping` about every [`Links::PERIOD`]; `PingMissed` for each that had no answer in time |
 //!
 //! Every ping ends once: answered, missed, or gone with its connection ([`Tally`]). [`Links`] neither dials nor decides
@@ -16,6 +17,7 @@ use smallvec::SmallVec;
 
 use crate::coordinates::{Coordinate, Coordinates};
 use crate::effect::{Effect, Effects};
+use crate::guard::{Condition, Gauge, Usage};
 use crate::id::{BootNo, NodeId};
 use crate::observe::{Observation, Stale};
 use crate::rng::NodeRng;
@@ -35,6 +37,7 @@ pub struct Links {
     next_token: u64,
     rng: NodeRng,
     coordinates: Coordinates,
+    gauge: Gauge,
     tally: Tally,
 }
 
@@ -64,6 +67,8 @@ enum Due {
 struct Link {
     boot: BootNo,
     minor: u16,
+    /// How loaded the peer says it is.
+    condition: Condition,
     /// Pings without an answer: token, when it left, when it counts as missed. Oldest first; they end in time, so there
     /// are at most [`Links::TIMEOUT_MAX`] / (0.9 [`Links::PERIOD`]) and one.
     unanswered: SmallVec<[Unanswered; 4]>,
@@ -102,6 +107,7 @@ impl Links {
             next_token: 0,
             rng: NodeRng::new(seed, STREAM),
             coordinates: Coordinates::new(seed),
+            gauge: Gauge::default(),
             tally: Tally::default(),
         }
     }
@@ -113,6 +119,7 @@ impl Links {
         let link = Link {
             boot,
             minor,
+            condition: Condition::default(),
             unanswered: SmallVec::new(),
             samples: [None; Self::WINDOW],
             next_sample: 0,
@@ -138,8 +145,28 @@ impl Links {
 
     /// Answers a peer's ping.
     pub fn receive_ping(&mut self, peer: NodeId, token: u64, out: &mut Effects) {
-        let coordinate = (self.minor(peer) >= version::COORDINATES).then(|| self.coordinates.own());
-        out.push(Effect::Send { to: peer, message: Box::new(Message::Pong { token, coordinate }) });
+        let minor = self.minor(peer);
+        let coordinate = (minor >= version::COORDINATES).then(|| self.coordinates.own());
+        let condition = if minor >= version::CONDITIONS { self.condition() } else { Condition::default() };
+        let message = Box::new(Message::Pong { token, coordinate, condition });
+        out.push(Effect::Send { to: peer, message });
+    }
+
+    /// The driver says how loaded the machine is.
+    pub fn take_usage(&mut self, now: Now, usage: Usage, out: &mut Effects) {
+        if let Some(condition) = self.gauge.take(now, usage) {
+            out.push(Effect::Observe(Observation::Condition(condition)));
+        }
+    }
+
+    /// How loaded this node is.
+    pub fn condition(&self) -> Condition {
+        self.gauge.condition()
+    }
+
+    /// How loaded a connected peer said it is, in answer to the last ping; healthy where nothing is known.
+    pub fn peer_condition(&self, peer: NodeId) -> Condition {
+        self.peers.get(&peer).map_or(Condition::default(), |link| link.condition)
     }
 
     /// Takes the answer to a ping; gives its round trip. Each ping is answered once, and an answer that comes too late is
@@ -148,8 +175,7 @@ impl Links {
         &mut self,
         now: Now,
         peer: NodeId,
-        token: u64,
-        coordinate: Option<Coordinate>,
+        (token, coordinate, condition): (u64, Option<Coordinate>, Condition),
         out: &mut Effects,
     ) -> Option<Duration> {
         let ignored = |why| Effect::Observe(Observation::Ignored(why));
@@ -166,6 +192,9 @@ impl Links {
         // The answer was here `waited` ago: the driver's queue is no part of the path.
         let rtt = (now.mono - now.waited).since(ping.sent);
         link.take_sample(rtt);
+        if core::mem::replace(&mut link.condition, condition) != condition {
+            out.push(Effect::Observe(Observation::PeerCondition { node: peer, condition }));
+        }
         self.await_oldest(peer);
         if let Some(coordinate) = coordinate
             && self.coordinates.sample(now.mono, peer, rtt, coordinate).is_err()
@@ -323,13 +352,16 @@ mod tests {
         links.connected(at(0), PEER, (BootNo(1), MINOR), &mut out);
         assert_eq!(pings(&mut out), [1]);
         assert_eq!((links.rtt(PEER), links.distance(at(0).mono, PEER)), (None, Rtt::Unknown));
-        assert_eq!(links.receive_pong(at(30), PEER, 1, None, &mut out), Some(Duration::from_millis(30)));
+        assert_eq!(
+            links.receive_pong(at(30), PEER, (1, None, Condition::default()), &mut out),
+            Some(Duration::from_millis(30))
+        );
         assert_eq!(links.rtt(PEER), Some(Duration::from_millis(30)));
 
         links.wake(at(2_200), &mut out);
         assert_eq!(pings(&mut out), [2]);
         let late = Now { waited: Duration::from_millis(80), ..at(2_300) };
-        links.receive_pong(late, PEER, 2, None, &mut out);
+        links.receive_pong(late, PEER, (2, None, Condition::default()), &mut out);
         assert_eq!(links.rtt(PEER), Some(Duration::from_millis(20)));
         assert_eq!(links.distance(at(0).mono, PEER), Rtt::Measured(Duration::from_millis(20)));
         assert!(out.is_empty());
@@ -340,10 +372,10 @@ mod tests {
         let (mut links, mut out) = (links(), Effects::new());
         links.connected(at(0), PEER, (BootNo(1), MINOR), &mut out);
         assert_eq!(pings(&mut out), [1]);
-        links.receive_pong(at(10), PEER, 1, None, &mut out);
-        links.receive_pong(at(11), PEER, 1, None, &mut out);
-        links.receive_pong(at(12), PEER, 9, None, &mut out);
-        links.receive_pong(at(13), NodeId([8; 16]), 1, None, &mut out);
+        links.receive_pong(at(10), PEER, (1, None, Condition::default()), &mut out);
+        links.receive_pong(at(11), PEER, (1, None, Condition::default()), &mut out);
+        links.receive_pong(at(12), PEER, (9, None, Condition::default()), &mut out);
+        links.receive_pong(at(13), NodeId([8; 16]), (1, None, Condition::default()), &mut out);
         assert_eq!(
             out.to_vec(),
             [ignored(Stale::Sequence), ignored(Stale::Sequence), ignored(Stale::Unknown)]
@@ -362,7 +394,7 @@ mod tests {
         assert_eq!(links.wake_at(), Some(at(1_100).mono));
         links.wake(at(1_100), &mut out);
         assert_eq!(out.drain(..).collect::<Vec<_>>(), [MISSED]);
-        assert_eq!(links.receive_pong(at(1_101), PEER, 1, None, &mut out), None);
+        assert_eq!(links.receive_pong(at(1_101), PEER, (1, None, Condition::default()), &mut out), None);
         assert_eq!(out.drain(..).collect::<Vec<_>>(), [ignored(Stale::Sequence)]);
         assert_eq!(links.tally(), Tally { sent: 1, missed: 1, ..Tally::default() });
     }
@@ -371,13 +403,15 @@ mod tests {
     fn a_far_peer_has_more_time_and_answers_may_overlap() {
         let (mut links, mut out) = (links(), Effects::new());
         links.connected(at(0), PEER, (BootNo(1), MINOR), &mut out);
-        links.receive_pong(at(1_000), PEER, 1, None, &mut out);
+        links.receive_pong(at(1_000), PEER, (1, None, Condition::default()), &mut out);
         assert_eq!(links.timeout(at(1_000).mono, PEER), Links::TIMEOUT_MAX);
         links.wake(at(2_200), &mut out);
         links.wake(at(4_400), &mut out);
         assert_eq!(pings(&mut out), [1, 2, 3]);
         for (ms, token) in [(5_000, 2), (6_000, 3)] {
-            assert!(links.receive_pong(at(ms), PEER, token, None, &mut out).is_some());
+            assert!(
+                links.receive_pong(at(ms), PEER, (token, None, Condition::default()), &mut out).is_some()
+            );
         }
         assert_eq!(links.tally(), Tally { sent: 3, answered: 3, ..Tally::default() });
     }
@@ -387,10 +421,10 @@ mod tests {
         let (mut links, mut out) = (links(), Effects::new());
         let there = Some(Coordinates::new([6; 32]).own());
         links.connected(at(0), PEER, (BootNo(1), MINOR), &mut out);
-        links.receive_pong(at(30), PEER, 1, there, &mut out);
+        links.receive_pong(at(30), PEER, (1, there, Condition::default()), &mut out);
         links.connected(at(100), PEER, (BootNo(2), MINOR), &mut out);
         assert!(matches!(links.distance(at(100).mono, PEER), Rtt::Predicted(_)));
-        links.receive_pong(at(140), PEER, 2, there, &mut out);
+        links.receive_pong(at(140), PEER, (2, there, Condition::default()), &mut out);
         assert_eq!(links.distance(at(140).mono, PEER), Rtt::Measured(Duration::from_millis(40)));
         assert_eq!(pings(&mut out), [1, 2]);
     }
@@ -402,7 +436,7 @@ mod tests {
         there.at_us[3] = i32::MIN;
         links.connected(at(0), PEER, (BootNo(1), MINOR), &mut out);
         assert_eq!(pings(&mut out), [1]);
-        assert!(links.receive_pong(at(30), PEER, 1, Some(there), &mut out).is_some());
+        assert!(links.receive_pong(at(30), PEER, (1, Some(there), Condition::default()), &mut out).is_some());
         assert_eq!(out.to_vec(), [ignored(Stale::Invalid)]);
         links.disconnected(PEER);
         assert_eq!(links.distance(at(40).mono, PEER), Rtt::Unknown);
@@ -461,7 +495,7 @@ mod tests {
                 match op {
                     Op::Connect(ix) => links.connected(at(now), peer(ix), (BootNo(1), MINOR), &mut out),
                     Op::Disconnect(ix) => drop(links.disconnected(peer(ix))),
-                    Op::Pong(ix, token) => drop(links.receive_pong(at(now), peer(ix), token, None, &mut out)),
+                    Op::Pong(ix, token) => drop(links.receive_pong(at(now), peer(ix), (token, None, Condition::default()), &mut out)),
                     Op::Pass(ms) => {
                         now += ms;
                         links.wake(at(now), &mut out);

@@ -7,8 +7,10 @@ use minicbor::{Decode, Encode};
 
 use crate::fault::FaultCode;
 use crate::federation::{Health, Reach};
+use crate::guard::Condition;
 use crate::id::{Attempt, DcEpoch, DcId, GateEpoch, JobId, NodeId, RunId, Term, WorkflowIx};
 use crate::jobs::{JobStatus, Outcome, WorkflowStatus};
+use crate::manager::{Alert, Crowd};
 use crate::swim::MemberStatus;
 use crate::wire::Malformed;
 
@@ -41,6 +43,19 @@ pub enum Observation {
     /// A peer on an ordered connection did not answer a ping in time.
     #[n(7)]
     PingMissed(#[n(0)] NodeId),
+    /// The node's own load has changed.
+    #[n(8)]
+    Condition(#[n(0)] Condition),
+    /// A peer's load has changed: of a worker by its heartbeat, of others by their answers to pings.
+    #[n(9)]
+    PeerCondition {
+        /// The peer.
+        #[n(0)]
+        node: NodeId,
+        /// How loaded it says it is.
+        #[n(1)]
+        condition: Condition,
+    },
 
     // ---- membership ----
     /// A member's status changed in this node's view.
@@ -385,6 +400,33 @@ pub enum Observation {
         /// The worker.
         #[n(1)]
         worker: NodeId,
+    },
+
+    /// A whole tier or pool is in trouble: the gravest thing to say of it, once.
+    #[n(102)]
+    Alert {
+        /// Of which nodes.
+        #[n(0)]
+        of: Crowd,
+        /// What is wrong.
+        #[n(1)]
+        alert: Alert,
+        /// How many nodes make it so.
+        #[n(2)]
+        nodes: u16,
+        /// Of how many.
+        #[n(3)]
+        all: u16,
+    },
+    /// It is no longer so.
+    #[n(103)]
+    AlertOver {
+        /// Of which nodes.
+        #[n(0)]
+        of: Crowd,
+        /// What was wrong.
+        #[n(1)]
+        alert: Alert,
     },
 
     // ---- worker ----

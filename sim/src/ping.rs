@@ -57,7 +57,11 @@ impl Machine for Ping {
                 Message::Ping { token } => {
                     out.push(Effect::Send {
                         to: peer,
-                        message: Box::new(Message::Pong { token, coordinate: None }),
+                        message: Box::new(Message::Pong {
+                            token,
+                            coordinate: None,
+                            condition: Default::default(),
+                        }),
                     });
                 }
                 Message::Pong { token, .. } => {

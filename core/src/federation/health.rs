@@ -17,7 +17,7 @@ pub enum Health {
     /// It has room.
     #[n(1)]
     Healthy,
-    /// It has no free core; jobs wait there.
+    /// It has no free core, or three of ten workers or managers are overloaded; jobs wait there.
     #[n(2)]
     Busy,
     /// Something is wrong: it is the last choice.
@@ -39,6 +39,8 @@ pub(super) struct Signs {
     pub figures: Option<Figures>,
     /// Managers that are connected and have been heard of late, and how many are configured.
     pub managers: (usize, usize),
+    /// Of the connected ones, those that say they are overloaded; and whether the leader is one of them.
+    pub overloaded: (usize, bool),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,10 +50,14 @@ pub(super) struct Figures {
     /// Workers that can work, and all that are known.
     pub workers: (u32, u32),
     pub free_cores: u32,
+    /// Workers that are overloaded.
+    pub overloaded: u32,
 }
 
 pub(super) fn judge(signs: Signs) -> Health {
     let most = |part: usize, all: usize| part > all / 2;
+    let (overloaded_managers, leader_overloaded) = signs.overloaded;
+    let tenths = |part: usize, all: usize| 10 * part / all.max(1);
     match signs.reach {
         Reach::Unknown => return Health::Unknown,
         Reach::Unreachable if !signs.held => return Health::Unhealthy,
@@ -60,6 +66,8 @@ pub(super) fn judge(signs: Signs) -> Health {
     }
     let Some(figures) = signs.figures else { return Health::Unknown };
     let (healthy, known) = figures.workers;
+    let overloaded = tenths(figures.overloaded as usize, healthy as usize)
+        .max(tenths(overloaded_managers, signs.managers.0));
     if (healthy, known) == (0, 0) {
         // No worker has come yet: it has not begun, and is not ill.
         Health::Unknown
@@ -69,9 +77,11 @@ pub(super) fn judge(signs: Signs) -> Health {
         || !most(healthy as usize, known as usize)
         || !most(signs.managers.0, signs.managers.1)
         || matches!(signs.past, State::Recovering | State::Flapping)
+        || overloaded >= 5
+        || leader_overloaded
     {
         Health::Degraded
-    } else if figures.free_cores == 0 {
+    } else if figures.free_cores == 0 || overloaded >= 3 {
         Health::Busy
     } else {
         Health::Healthy

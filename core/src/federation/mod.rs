@@ -39,6 +39,7 @@ use self::reach::Watch;
 use self::trouble::Trouble;
 use crate::config::NodeConfig;
 use crate::effect::{Effect, Effects};
+use crate::guard::Condition;
 use crate::id::{BootNo, DcId, NodeId, Term};
 use crate::link::Links;
 use crate::observe::{Observation, Stale};
@@ -266,6 +267,11 @@ impl Federation {
         let heard = |(manager, fact): (&NodeId, &Option<Fact>)| {
             links.is_connected(*manager) && fact.as_ref().is_some_and(|fact| !self.is_old(now, fact))
         };
+        let overloaded = || {
+            let is_overloaded = |manager: &NodeId| links.peer_condition(*manager) == Condition::Overloaded;
+            record.managers.keys().copied().filter(is_overloaded)
+        };
+        let leader = self.leader(now, dc, links);
         judge(Signs {
             reach: record.watch.reach(),
             held: self.is_held(now, dc),
@@ -274,7 +280,12 @@ impl Federation {
                 old: self.is_old(now, fact),
                 workers: (fact.load.capacity.workers, fact.load.known_workers),
                 free_cores: fact.load.capacity.free_cores,
+                overloaded: fact.load.conditions[Condition::Overloaded as usize],
             }),
+            overloaded: (
+                overloaded().count(),
+                leader.is_some_and(|leader| overloaded().any(|it| it == leader)),
+            ),
             managers: (record.managers.iter().filter(|entry| heard(*entry)).count(), record.managers.len()),
         })
     }

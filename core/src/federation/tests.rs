@@ -101,6 +101,7 @@ impl Scene {
             queued_shards: 0,
             jobs: 0,
             known_workers: 4,
+            conditions: [4, 0, 0, 0],
         };
         change(&mut load);
         let mut out = Effects::new();
@@ -387,14 +388,16 @@ fn one_that_comes_and_goes_is_the_last_choice_until_it_is_calm() {
 
 #[test]
 fn health_is_the_worst_sign() {
-    let figures = Figures { old: false, workers: (4, 4), free_cores: 20 };
+    let figures = Figures { old: false, workers: (10, 10), free_cores: 20, overloaded: 0 };
     let fine = Signs {
         reach: Reach::Reachable,
         held: false,
         past: State::Fine,
         figures: Some(figures),
         managers: (3, 3),
+        overloaded: (0, false),
     };
+    let overloaded = |overloaded| Some(Figures { overloaded, ..figures });
     let with = |workers, free_cores| Some(Figures { workers, free_cores, ..figures });
     for (what, signs, health) in [
         ("all well", fine, Health::Healthy),
@@ -414,6 +417,13 @@ fn health_is_the_worst_sign() {
         ("never heard", Signs { reach: Reach::Unknown, ..fine }, Health::Unknown),
         ("just back", Signs { past: State::Recovering, ..fine }, Health::Degraded),
         ("flapping", Signs { past: State::Flapping, ..fine }, Health::Degraded),
+        ("2 of 10 workers overloaded", Signs { figures: overloaded(2), ..fine }, Health::Healthy),
+        ("3 of 10 workers overloaded", Signs { figures: overloaded(3), ..fine }, Health::Busy),
+        ("5 of 10 workers overloaded", Signs { figures: overloaded(5), ..fine }, Health::Degraded),
+        ("all workers overloaded", Signs { figures: overloaded(10), ..fine }, Health::Degraded),
+        ("1 of 3 managers overloaded", Signs { overloaded: (1, false), ..fine }, Health::Busy),
+        ("2 of 3 managers overloaded", Signs { overloaded: (2, false), ..fine }, Health::Degraded),
+        ("the leader overloaded", Signs { overloaded: (1, true), ..fine }, Health::Degraded),
         ("older version", Signs { figures: with((2, 0), 9), ..fine }, Health::Healthy),
     ] {
         assert_eq!(judge(signs), health, "{what}");

@@ -7,6 +7,7 @@ use super::{Gate, Timer};
 use crate::api::{Answer, Identity, Request};
 use crate::effect::{Effect, Effects};
 use crate::fault::{Fault, FaultCode};
+use crate::guard::Condition;
 use crate::id::CallId;
 use crate::observe::{Observation, Stale};
 use crate::time::Now;
@@ -25,6 +26,10 @@ impl Gate {
             out.push(Effect::Observe(Observation::Ignored(Stale::Duplicate)));
             return;
         }
+        if self.sheds(&request) {
+            let full = Fault::new(FaultCode::Overloaded, "this gate is overloaded; ask another, or later");
+            return self.answer(call, Err(full), out);
+        }
         let beyond = self.beyond_me(&request);
         let waits = beyond.is_some() || matches!(request, Request::Submit { .. } | Request::Cancel { .. });
         if waits && self.calls.len() >= self.call_bound() {
@@ -35,6 +40,19 @@ impl Gate {
             Some(job) => self.ask_the_log(now, call, job, identity, Box::new(request), out),
             None => self.serve_now(now, call, identity, request, out),
         }
+    }
+
+    /// Whether the gate is too loaded for a request. What belongs to a job that it has accepted it never refuses for that.
+    fn sheds(&self, request: &Request) -> bool {
+        let from = match request {
+            Request::Submit { .. } => Condition::Overloaded,
+            Request::List { .. } | Request::Datacenters | Request::Members => Condition::Stressed,
+            Request::Status { .. }
+            | Request::Cancel { .. }
+            | Request::Result { .. }
+            | Request::Events { .. } => return false,
+        };
+        self.links.condition() >= from
     }
 
     /// A client's call, by what the log says now.

@@ -291,6 +291,7 @@ impl Gate {
             Event::ApiWritable { call, credit } => self.writable(call, credit, out),
             Event::ApiClosed { call } => self.closed(call),
             Event::Drain => self.begin_drain(now, out),
+            Event::Usage(usage) => self.links.take_usage(now, usage, out),
         }
     }
 
@@ -318,8 +319,9 @@ impl Gate {
                 self.links.receive_ping(from, token, out);
                 Ok(())
             }
-            Message::Pong { token, coordinate } => {
-                let answered = self.links.receive_pong(now, from, token, coordinate, out).is_some();
+            Message::Pong { token, coordinate, condition } => {
+                let answer = (token, coordinate, condition);
+                let answered = self.links.receive_pong(now, from, answer, out).is_some();
                 if let Some(rtt) = self.links.rtt(from).filter(|_| answered) {
                     self.ledger.round_trip(from, rtt);
                     self.federation.answered(now.mono, from, &self.links, out);

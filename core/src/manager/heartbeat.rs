@@ -2,11 +2,12 @@
 
 use alloc::vec::Vec;
 
+use super::alerts::{Counts, Crowd};
 use super::{Manager, Timer, Told};
 use crate::effect::Effects;
 use crate::id::NodeId;
 use crate::time::Now;
-use crate::wire::{DcLoad, Message};
+use crate::wire::{DcLoad, Message, version};
 
 impl Manager {
     /// Tells every gate how the datacenter stands.
@@ -33,8 +34,31 @@ impl Manager {
             queued_shards: self.queued_shards(),
             jobs: self.ledger.state().jobs.len() as u32,
             known_workers: self.pool.iter().count() as u32,
+            conditions: match self.links.minor(gate) >= version::CONDITIONS {
+                true => self.pool.conditions(now, &self.config.timing),
+                false => Counts::default(),
+            },
         };
         self.send(gate, Message::DcHeartbeat(load), out);
+    }
+
+    /// Says where the managers, or the workers, are in trouble as a whole.
+    pub(super) fn look_at_crowds(&mut self, now: Now, out: &mut Effects) {
+        let workers = self.pool.conditions(now, &self.config.timing);
+        self.alerts.workers.look(Crowd::Workers, workers, None, out);
+        let me = self.config.node;
+        let condition = |manager: NodeId| match manager == me {
+            true => self.links.condition(),
+            false => self.links.peer_condition(manager),
+        };
+        let mut managers = Counts::default();
+        for peer in self.config.roster.managers(self.config.dc) {
+            if peer.node == me || self.links.is_connected(peer.node) {
+                managers[condition(peer.node) as usize] += 1;
+            }
+        }
+        let leader = self.ledger.leader().map(condition);
+        self.alerts.managers.look(Crowd::Managers, managers, leader, out);
     }
 
     fn is_accepting(&self, now: Now) -> bool {

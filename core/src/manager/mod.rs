@@ -11,6 +11,7 @@
 //! ([`duties`]). It never executes anything, never decides from a belief about who leads or lives where the log
 //! decides, and keeps nothing about a job outside the job's record but the indices `wheel` and `asked`.
 
+mod alerts;
 mod apply;
 mod command;
 mod context;
@@ -40,6 +41,9 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+pub use self::alerts::{Alert, Crowd};
+
+use self::alerts::Watch;
 use self::command::Command;
 use self::context::Context;
 use self::job::Duty;
@@ -130,6 +134,14 @@ pub struct Manager {
     gate_heard: Instant,
     heartbeat_no: u64,
     told: Told,
+    alerts: Alerts,
+}
+
+/// What was said of the managers and of the workers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Alerts {
+    managers: Watch,
+    workers: Watch,
 }
 
 impl Manager {
@@ -171,6 +183,7 @@ impl Manager {
             gate_heard: Instant::ZERO,
             heartbeat_no: 0,
             told: Told::default(),
+            alerts: Alerts::default(),
             config,
         })
     }
@@ -250,6 +263,7 @@ impl Manager {
             match timer {
                 Timer::Heartbeat => {
                     self.heartbeat_all(now, out);
+                    self.look_at_crowds(now, out);
                     self.reassign(now, out);
                     let (pool, swim) = (&mut self.pool, &self.swim);
                     pool.forget_all_but(now, &self.config.timing, |node| swim.status(node).is_some());
@@ -311,6 +325,10 @@ impl Manager {
                 self.observe(Observation::Ignored(Stale::State), out)
             }
             Event::Drain => self.drain(now, out),
+            Event::Usage(usage) => {
+                self.links.take_usage(now, usage, out);
+                self.look_at_crowds(now, out);
+            }
         }
     }
 
@@ -353,10 +371,11 @@ impl Manager {
     fn receive(&mut self, now: Now, peer: NodeId, message: Message, out: &mut Effects) {
         match message {
             Message::Ping { token } => self.links.receive_ping(peer, token, out),
-            Message::Pong { token, coordinate } => {
-                self.links.receive_pong(now, peer, token, coordinate, out);
+            Message::Pong { token, coordinate, condition } => {
+                self.links.receive_pong(now, peer, (token, coordinate, condition), out);
                 if let Some(rtt) = self.links.rtt(peer).filter(|_| self.is_manager(peer)) {
                     self.ledger.round_trip(peer, rtt);
+                    self.look_at_crowds(now, out);
                 }
             }
             Message::Log(message) if self.is_manager(peer) => {

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use super::command::Reservation;
 use super::job::DcJob;
+use crate::guard::Condition;
 use crate::id::{Attempt, BootNo, NodeId, WorkflowIx};
 use crate::jobs::{ExecutorKind, JobSpec, Load};
 
@@ -23,6 +24,8 @@ pub struct Seat {
     pub free: u16,
     /// All its cores.
     pub total: u16,
+    /// How loaded it is.
+    pub condition: Condition,
     /// Executors it may run.
     pub executors: Vec<ExecutorKind>,
 }
@@ -44,7 +47,8 @@ impl Seat {
     }
 }
 
-/// Takes `cores` of the seat with the most free ones that suits; unwanted workers come last.
+/// Takes `cores` of the least loaded seat that suits, of several the one with the most free ones; unwanted workers come
+/// last.
 fn take_seat(
     seats: &mut [Seat],
     kind: ExecutorKind,
@@ -52,8 +56,9 @@ fn take_seat(
     unwanted: &[NodeId],
 ) -> Option<(NodeId, BootNo)> {
     let suits = |seat: &&mut Seat| seat.can_run(kind) && seat.free >= cores;
-    let rank =
-        |seat: &&mut Seat| (unwanted.contains(&seat.worker), core::cmp::Reverse(seat.free), seat.worker);
+    let rank = |seat: &&mut Seat| {
+        (unwanted.contains(&seat.worker), seat.condition, core::cmp::Reverse(seat.free), seat.worker)
+    };
     let seat = seats.iter_mut().filter(suits).min_by_key(rank)?;
     seat.free -= cores;
     Some((seat.worker, seat.boot))
@@ -72,6 +77,10 @@ impl DcJob {
             ExecutorKind::Http => {
                 let most = shards_of_http(spec.load, load);
                 while chosen.len() < most {
+                    // A stressed worker's numbers would speak of itself: it is taken only where there is no other.
+                    if !chosen.is_empty() {
+                        left.retain(|seat| seat.condition < Condition::Stressed);
+                    }
                     let Some(worker) = take_seat(&mut left, kind, cores, unwanted) else { break };
                     left.retain(|seat| seat.worker != worker.0);
                     chosen.push(worker);

@@ -7,8 +7,10 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use super::alerts::Counts;
 use super::place::Seat;
 use crate::config::Timing;
+use crate::guard::Condition;
 use crate::id::{BootNo, NodeId};
 use crate::jobs::ExecutorKind;
 use crate::swim::MemberStatus;
@@ -30,6 +32,8 @@ pub struct Worker {
     free_cores: u16,
     /// Takes no new reservations.
     draining: bool,
+    /// How loaded it is, as it says.
+    condition: Condition,
     /// It has registered on the connection that is up now.
     registered: bool,
     /// When it was heard last.
@@ -39,8 +43,30 @@ pub struct Worker {
 impl Worker {
     /// It as a place for shards, with so many cores to give.
     pub fn seat(&self, node: NodeId, free: u16) -> Seat {
-        Seat { worker: node, boot: self.boot, free, total: self.cores, executors: self.executors.clone() }
+        Seat {
+            worker: node,
+            boot: self.boot,
+            free,
+            total: self.cores,
+            condition: self.condition,
+            executors: self.executors.clone(),
+        }
     }
+}
+
+/// What a worker says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Heartbeat {
+    /// Its process.
+    pub boot: BootNo,
+    /// Grows with each.
+    pub version: u64,
+    /// Cores without a reservation.
+    pub free_cores: u16,
+    /// Takes no new reservations.
+    pub draining: bool,
+    /// How loaded it is.
+    pub condition: Condition,
 }
 
 /// What a registration was.
@@ -92,8 +118,10 @@ impl Pool {
             return Some(Registered::Stale);
         }
         let again = self.workers.get(&node).filter(|worker| worker.boot == boot);
-        let (version, free_cores, draining) =
-            again.map_or((0, cores, false), |worker| (worker.version, worker.free_cores, worker.draining));
+        let (version, free_cores, draining, condition) = again
+            .map_or((0, cores, false, Condition::default()), |worker| {
+                (worker.version, worker.free_cores, worker.draining, worker.condition)
+            });
         let is_again = again.is_some();
         let worker = Worker {
             boot,
@@ -102,6 +130,7 @@ impl Pool {
             version,
             free_cores: free_cores.min(cores),
             draining,
+            condition,
             registered: true,
             heard: now.mono,
         };
@@ -113,23 +142,17 @@ impl Pool {
         Some(Registered::New)
     }
 
-    /// Takes a heartbeat in; false where it is old, of another boot, or of a worker that has not registered.
-    pub fn heartbeat(
-        &mut self,
-        now: Now,
-        node: NodeId,
-        boot: BootNo,
-        version: u64,
-        free_cores: u16,
-        draining: bool,
-    ) -> bool {
+    /// Takes a heartbeat in and gives how loaded the worker was before it; `None` where it is old, of another boot, or
+    /// of a worker that has not registered.
+    pub fn heartbeat(&mut self, now: Now, node: NodeId, heartbeat: Heartbeat) -> Option<Condition> {
+        let Heartbeat { boot, version, free_cores, draining, condition } = heartbeat;
         let newer = |worker: &&mut Worker| worker.boot == boot && worker.version < version;
-        let Some(worker) = self.workers.get_mut(&node).filter(newer) else { return false };
+        let worker = self.workers.get_mut(&node).filter(newer)?;
         worker.version = version;
         worker.free_cores = free_cores.min(worker.cores);
         worker.draining = draining;
         worker.heard = now.mono;
-        true
+        Some(core::mem::replace(&mut worker.condition, condition))
     }
 
     /// The connection to a worker is gone.
@@ -176,15 +199,28 @@ impl Pool {
 
     /// Whether the worker may get new shards.
     pub fn is_available(&self, now: Now, timing: &Timing, node: NodeId) -> bool {
+        self.workers.get(&node).is_some_and(|worker| {
+            worker.condition < Condition::Overloaded && self.works(now, timing, node, worker)
+        })
+    }
+
+    /// Whether the worker is well, however loaded.
+    fn works(&self, now: Now, timing: &Timing, node: NodeId, worker: &Worker) -> bool {
         let fresh = timing.worker_heartbeat.scale(5, 1);
         let alive = !matches!(
             self.statuses.get(&node),
             Some(MemberStatus::Suspect | MemberStatus::Dead | MemberStatus::Left)
         );
-        alive
-            && self.workers.get(&node).is_some_and(|worker| {
-                worker.registered && !worker.draining && now.mono.since(worker.heard) <= fresh
-            })
+        alive && worker.registered && !worker.draining && now.mono.since(worker.heard) <= fresh
+    }
+
+    /// How many workers that are well are how loaded.
+    pub fn conditions(&self, now: Now, timing: &Timing) -> Counts {
+        let mut counts = Counts::default();
+        for (node, worker) in &self.workers {
+            counts[worker.condition as usize] += u32::from(self.works(now, timing, *node, worker));
+        }
+        counts
     }
 
     /// How long a worker that this process never heard of counts as possibly running: longer than it runs without an
@@ -219,15 +255,17 @@ impl Pool {
         })
     }
 
-    /// All available cores.
+    /// All cores of the workers that are well. Those of an overloaded one are not free.
     pub fn capacity(&self, now: Now, timing: &Timing, promised: &BTreeMap<NodeId, u32>) -> Capacity {
         let mut sum = Capacity::default();
         for (node, worker) in &self.workers {
-            if self.is_available(now, timing, *node) {
+            if self.works(now, timing, *node, worker) {
                 let promised = promised.get(node).copied().unwrap_or(0);
                 sum.total_cores += u32::from(worker.cores);
-                sum.free_cores += u32::from(self.free_cores(*node, promised));
                 sum.workers += 1;
+                if worker.condition < Condition::Overloaded {
+                    sum.free_cores += u32::from(self.free_cores(*node, promised));
+                }
             }
         }
         sum

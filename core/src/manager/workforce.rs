@@ -6,7 +6,7 @@ use super::Manager;
 use super::command::Command;
 use super::job::{Abort, DcJob, Duty, ShardPhase};
 use super::numbers;
-use super::workers::Registered;
+use super::workers::{Heartbeat, Registered};
 use crate::effect::Effects;
 use crate::fault::{Fault, FaultCode};
 use crate::id::{BootNo, DcEpoch, DcId, JobId, NodeId, RunId, ShardKey, WorkflowIx};
@@ -21,12 +21,18 @@ impl Manager {
             Message::RegisterWorker { boot, cores, executors, held } => {
                 self.register(now, worker, boot, (cores, executors), &held, out)
             }
-            Message::WorkerHeartbeat { boot, version, free_cores, draining, held } => {
-                if self.pool.heartbeat(now, worker, boot, version, free_cores, draining) {
-                    self.capacity_changed();
-                    self.compare_held(now, worker, &held, out);
-                } else {
-                    self.observe(Observation::Ignored(Stale::Sequence), out);
+            Message::WorkerHeartbeat { boot, version, free_cores, draining, held, condition } => {
+                let heartbeat = Heartbeat { boot, version, free_cores, draining, condition };
+                match self.pool.heartbeat(now, worker, heartbeat) {
+                    Some(before) => {
+                        self.capacity_changed();
+                        self.compare_held(now, worker, &held, out);
+                        if before != condition {
+                            self.observe(Observation::PeerCondition { node: worker, condition }, out);
+                            self.look_at_crowds(now, out);
+                        }
+                    }
+                    None => self.observe(Observation::Ignored(Stale::Sequence), out),
                 }
             }
             Message::ReserveShardReply { run, dc_epoch, reserved } => {

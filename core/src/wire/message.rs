@@ -13,6 +13,7 @@ use super::part::{
 };
 use crate::coordinates::Coordinate;
 use crate::fault::Fault;
+use crate::guard::Condition;
 use crate::id::{BootNo, DcEpoch, GateEpoch, JobId, NodeId, RunId, WorkflowIx};
 use crate::jobs::{
     DcReport, ExecutorKind, JobSpec, JobStatus, StopMode, Totals, Window, WorkflowReport, WorkflowStatus,
@@ -42,6 +43,10 @@ pub enum Message {
         /// Where the sender stands; absent from versions that do not know.
         #[n(1)]
         coordinate: Option<Coordinate>,
+        /// How loaded the sender is; healthy where its version does not say.
+        #[n(2)]
+        #[cbor(default)]
+        condition: Condition,
     },
 
     // ---- gate and manager ----
@@ -319,6 +324,10 @@ pub enum Message {
         /// What it holds: all of it, so that lost and stray shards show.
         #[n(4)]
         held: Vec<HeldShard>,
+        /// How loaded it is; healthy where its version does not say.
+        #[n(5)]
+        #[cbor(default)]
+        condition: Condition,
     },
     /// Datacenter owner to worker: keep cores for this run. Idempotent by run. Fences: attempt, `dc_epoch`.
     #[n(43)]

@@ -60,6 +60,10 @@ pub struct DcLoad {
     #[n(10)]
     #[cbor(default)]
     pub known_workers: u32,
+    /// Registered workers that live, by how loaded they are ([`Condition::ALL`]); all 0 where its version does not say.
+    #[n(11)]
+    #[cbor(default)]
+    pub conditions: [u32; 4],
 }
 
 /// Which datacenters a gate reaches.

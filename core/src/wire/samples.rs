@@ -10,6 +10,7 @@ use crate::bytes::Bytes;
 use crate::coordinates::Coordinate;
 use crate::fault::{Fault, FaultCode};
 use crate::federation::Reach;
+use crate::guard::Condition;
 use crate::id::*;
 use crate::jobs::*;
 use crate::ledger::{Checkpoint, LogBody, LogMessage, LogPos, LogRecord};
@@ -178,8 +179,8 @@ fn from_gates() -> Vec<Message> {
     vec![
         Message::Log(Box::new(log_append())),
         Message::Ping { token: u64::MAX },
-        Message::Pong { token: 0, coordinate: None },
-        Message::Pong { token: 1, coordinate: Some(coordinate()) },
+        Message::Pong { token: 0, coordinate: None, condition: Condition::default() },
+        Message::Pong { token: 1, coordinate: Some(coordinate()), condition: Condition::Stressed },
         Message::Dispatch {
             job,
             gate_epoch,
@@ -227,6 +228,7 @@ fn from_managers() -> Vec<Message> {
             queued_shards: 1,
             jobs: 2,
             known_workers: 3,
+            conditions: [1, 1, 0, 0],
         }),
         Message::DispatchReply { job, gate_epoch, reply: Ok(at) },
         Message::DispatchReply { job, gate_epoch, reply: Err(terminal) },
@@ -285,6 +287,7 @@ fn from_workers() -> Vec<Message> {
             free_cores: 3,
             draining: false,
             held: held(),
+            condition: Condition::Busy,
         },
         Message::ReserveShardReply { run, dc_epoch, reserved: Ok(()) },
         Message::ReserveShardReply { run, dc_epoch, reserved: Err(fault()) },

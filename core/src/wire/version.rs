@@ -6,12 +6,15 @@
 //! Fences belong to the major version.
 
 use super::message::Message;
+use crate::guard::Condition;
 
 /// The minor version of this build, and the highest that it speaks.
 pub const MINOR: u16 = 1;
 
 /// Where a node stands, in `Pong`.
 pub const COORDINATES: u16 = 1;
+/// How loaded a node is, in `Pong` and `WorkerHeartbeat`.
+pub const CONDITIONS: u16 = 1;
 /// What a gate reaches, told to other gates: `GateView`.
 pub const GATE_VIEWS: u16 = 1;
 /// The gates' log says that a job waits for cores: `JobQueued`.
@@ -23,6 +26,11 @@ impl Message {
         match self {
             Self::GateView(_) => GATE_VIEWS,
             Self::Pong { coordinate: Some(_), .. } => COORDINATES,
+            Self::Pong { condition, .. } | Self::WorkerHeartbeat { condition, .. }
+                if !matches!(condition, Condition::Healthy) =>
+            {
+                CONDITIONS
+            }
             _ => 0,
         }
     }

@@ -5,10 +5,11 @@ use alloc::vec::Vec;
 use super::{Timer, Worker, ignore, send};
 use crate::effect::{Effect, Effects};
 use crate::fault::Fault;
+use crate::guard::Condition;
 use crate::id::{BootNo, NodeId};
 use crate::observe::{Observation, Stale};
 use crate::time::{Duration, Instant, Now};
-use crate::wire::{HeldShard, Message};
+use crate::wire::{HeldShard, Message, version};
 
 /// Heartbeats on a change of free cores are at least this far apart: a gang of reservations is one change.
 const HEARTBEAT_GAP: Duration = Duration::from_millis(100);
@@ -29,6 +30,7 @@ pub(super) struct Heartbeat {
     at: Instant,
     free_cores: u16,
     draining: bool,
+    condition: Condition,
 }
 
 impl Worker {
@@ -117,7 +119,7 @@ impl Worker {
         }
         // It knows what is held since the registration; the version lets it order what follows.
         self.heartbeat.version += 1;
-        let message = self.heartbeat_message();
+        let message = self.heartbeat_message(peer);
         out.push(send(peer, message));
     }
 
@@ -129,17 +131,19 @@ impl Worker {
             at: now.mono,
             free_cores: self.free_cores(),
             draining: self.drain.is_some(),
+            condition: self.links.condition(),
         };
-        let message = self.heartbeat_message();
         let registered = self.managers.iter().filter(|(_, manager)| manager.registered);
-        out.extend(registered.map(|(node, _)| send(*node, message.clone())));
+        out.extend(registered.map(|(node, _)| send(*node, self.heartbeat_message(*node))));
     }
 
     /// At the end of a step: managers hear of a change without waiting for the next heartbeat.
     pub(super) fn announce_changes(&mut self, now: Now, out: &mut Effects) {
-        let told = (self.heartbeat.free_cores, self.heartbeat.draining);
+        let Heartbeat { free_cores, draining, condition, .. } = self.heartbeat;
         let next = self.timers.deadline(Timer::Heartbeat);
-        if told == (self.free_cores(), self.drain.is_some()) || next.is_none() {
+        let is_told = (free_cores, draining, condition)
+            == (self.free_cores(), self.drain.is_some(), self.links.condition());
+        if is_told || next.is_none() {
             return;
         }
         let earliest = self.heartbeat.at + HEARTBEAT_GAP;
@@ -150,13 +154,15 @@ impl Worker {
         }
     }
 
-    fn heartbeat_message(&self) -> Message {
+    fn heartbeat_message(&self, to: NodeId) -> Message {
+        let tells = self.links.minor(to) >= version::CONDITIONS;
         Message::WorkerHeartbeat {
             boot: self.boot,
             version: self.heartbeat.version,
             free_cores: self.free_cores(),
             draining: self.drain.is_some(),
             held: self.held(),
+            condition: if tells { self.links.condition() } else { Condition::default() },
         }
     }
 

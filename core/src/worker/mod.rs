@@ -238,6 +238,7 @@ impl Worker {
             }
             Event::ApiWritable { .. } | Event::ApiClosed { .. } => ignore(Stale::Unknown, out),
             Event::Drain => self.begin_drain(now, out),
+            Event::Usage(usage) => self.links.take_usage(now, usage, out),
         }
     }
 
@@ -247,8 +248,8 @@ impl Worker {
         }
         match message {
             Message::Ping { token } => self.links.receive_ping(peer, token, out),
-            Message::Pong { token, coordinate } => {
-                self.links.receive_pong(now, peer, token, coordinate, out);
+            Message::Pong { token, coordinate, condition } => {
+                self.links.receive_pong(now, peer, (token, coordinate, condition), out);
             }
             Message::RegisterWorkerReply { boot, accepted } => {
                 self.registered(now, peer, boot, accepted, out)

@@ -130,12 +130,16 @@ async fn messages_arrive_in_order_both_ways() {
     assert_eq!((peer, boot), (m1.node(), 4));
     for token in 0..1_000 {
         assert!(to_worker.send(frame(&Message::Ping { token })));
-        assert!(to_manager.send(frame(&Message::Pong { token, coordinate: None })));
+        assert!(to_manager.send(frame(&Message::Pong {
+            token,
+            coordinate: None,
+            condition: Default::default()
+        })));
     }
     for token in 0..1_000 {
         let message = Box::new(Message::Ping { token });
         assert_eq!(worker.event().await, Event::Received { peer: m1.node(), message });
-        let message = Box::new(Message::Pong { token, coordinate: None });
+        let message = Box::new(Message::Pong { token, coordinate: None, condition: Default::default() });
         assert_eq!(manager.event().await, Event::Received { peer: w1.node(), message });
     }
     // What was queued before the node let go of the connection is still sent.

@@ -43,6 +43,8 @@ pub enum FaultKind {
     Freeze,
     /// Each step takes this long.
     SlowUs(u64),
+    /// Its driver samples its machine once a second, and others use this much of it. Undone: nobody does.
+    Load(LoadPlan),
     /// Nothing comes through between the target and these.
     Cut {
         /// The other side; everyone else where absent.
@@ -100,6 +102,18 @@ pub enum FaultKind {
     Messages(MessageRule),
     /// A puppet says to the target what was said before: once more, late, altered, or in another's name.
     Say(SayPlan),
+}
+
+/// How much of a machine others use, in thousandths of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoadPlan {
+    /// Of its processors.
+    #[serde(default)]
+    pub cpu_permille: u16,
+    /// Of its memory.
+    #[serde(default)]
+    pub memory_permille: u16,
 }
 
 /// Which way a cut goes, as the target sees it.
@@ -214,6 +228,7 @@ impl FaultKind {
         "new_version",
         "freeze",
         "slow",
+        "load",
         "cut",
         "one_way_cut",
         "heal",
@@ -251,6 +266,7 @@ impl FaultKind {
             Self::NewVersion => "new_version",
             Self::Freeze => "freeze",
             Self::SlowUs(_) => "slow",
+            Self::Load(_) => "load",
             Self::Cut { direction: Direction::Both, .. } => "cut",
             Self::Cut { .. } => "one_way_cut",
             Self::Heal => "heal",
@@ -306,6 +322,9 @@ impl FaultPlan {
         match &self.kind {
             FaultKind::LossPermille(permille) if *permille > 1_000 => {
                 Err(BadPlan("fault loss: permille goes from 0 to 1000".into()))
+            }
+            FaultKind::Load(load) if load.cpu_permille.max(load.memory_permille) > 1_000 => {
+                Err(BadPlan("fault load: permille goes from 0 to 1000".into()))
             }
             FaultKind::MonoRatePpm(ppm) | FaultKind::WallDriftPpm(ppm) if ppm.abs() > 500_000 => {
                 Err(BadPlan("a clock runs at most 500000 ppm fast or slow".into()))

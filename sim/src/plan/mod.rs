@@ -18,7 +18,7 @@ pub use client::{
 };
 pub use cluster::{ClusterPlan, DatacenterPlan, DiskPlan, MAX_NODES, PREVIOUS, WorkerPlan};
 pub use driver::Point;
-pub use fault::{Alter, Direction, FaultKind, FaultPlan, MessageAction, MessageRule, SayPlan};
+pub use fault::{Alter, Direction, FaultKind, FaultPlan, LoadPlan, MessageAction, MessageRule, SayPlan};
 pub use network::{DatagramPlan, LinkPlan, NetworkPlan, PairPlan};
 pub use select::{BadSelector, Scalar, Seen, Selector, When};
 

@@ -23,6 +23,10 @@ impl Fields {
                 self.yes("accepting", load.accepting);
                 self.number("free_cores", u64::from(load.capacity.free_cores));
                 self.number("workers", u64::from(load.capacity.workers));
+                for (name, count) in ["healthy", "busy", "stressed", "overloaded"].iter().zip(load.conditions)
+                {
+                    self.number(name, u64::from(count));
+                }
             }
             Message::Dispatch { job, gate_epoch, owner, slot, slots, remaining_ms, .. } => {
                 self.of_gate(scene, *job, *gate_epoch);
@@ -110,12 +114,13 @@ impl Fields {
                 self.number("boot", u64::from(boot.0));
                 self.outcome(scene, accepted);
             }
-            Message::WorkerHeartbeat { boot, version, free_cores, draining, held } => {
+            Message::WorkerHeartbeat { boot, version, free_cores, draining, held, condition } => {
                 self.number("boot", u64::from(boot.0));
                 self.number("version", *version);
                 self.number("free_cores", u64::from(*free_cores));
                 self.yes("draining", *draining);
                 self.number("held", held.len() as u64);
+                self.text("condition", &format!("{condition:?}"));
             }
             Message::ReserveShard(reserve) => {
                 self.run(scene, reserve.run);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::options::{Aim, Options, Strain};
 use super::{Dice, FAULTS_MS};
 use crate::plan::{
-    ClientPlan, ClusterPlan, Direction, FaultKind, FaultPlan, MessageAction, MessageRule, Seen, Selector,
-    When,
+    ClientPlan, ClusterPlan, Direction, FaultKind, FaultPlan, LoadPlan, MessageAction, MessageRule, Seen,
+    Selector, When,
 };
 
 /// How often a kind is in a run at all, in percent; its name; what it is.
@@ -121,6 +121,10 @@ pub(super) const KINDS: &[Kind] = &[
     (5, "message_corrupt", |a| a.messages(MessageAction::Corrupt)),
     (6, "old_version", |_| FaultKind::OldVersion),
     (6, "new_version", |_| FaultKind::NewVersion),
+    (10, "load", |a| {
+        let cpu_permille = a.one_of("cpu", &[720, 900, 990]);
+        FaultKind::Load(LoadPlan { cpu_permille, memory_permille: a.one_of("memory", &[300, 300, 990]) })
+    }),
 ];
 
 /// Faults of one kind are numbered from its place times this.

@@ -1,6 +1,7 @@
 //! Faults as they happen, and as they end; and the triggers that wait for an observation.
 
 use tidegate_core::event::Event;
+use tidegate_core::guard::{HYSTERESIS, Usage};
 use tidegate_core::observe::Observation;
 use tidegate_core::wire::MINOR;
 
@@ -10,9 +11,15 @@ use super::facts::{Fact, HostIx, ProcessEnd};
 use super::host::Actor;
 use super::words::{fields_match, name_of};
 use super::{Act, Item, Machine, World};
-use crate::plan::{Direction, FaultKind, MessageAction, MessageRule, PREVIOUS, Seen, Selector, When};
+use crate::plan::{
+    Direction, FaultKind, LoadPlan, MessageAction, MessageRule, PREVIOUS, Seen, Selector, When,
+};
 
 const MS: Time = 1_000_000;
+/// A driver samples its machine this often.
+const SAMPLE_EVERY: Time = 1_000 * MS;
+/// After so many samples of a quiet machine its node is healthy, and more change nothing: they are left out.
+const QUIET_SAMPLES: u32 = 3 * HYSTERESIS as u32 + 10;
 
 /// Something that waits for an observation.
 pub(super) struct Trigger {
@@ -161,7 +168,8 @@ impl<M: Machine> World<M> {
             | FaultKind::NewVersion
             | FaultKind::Drain
             | FaultKind::Freeze
-            | FaultKind::SlowUs(_) => self.process_fault(host, kind),
+            | FaultKind::SlowUs(_)
+            | FaultKind::Load(_) => self.process_fault(host, kind),
             FaultKind::WallJumpMs(_) | FaultKind::WallDriftPpm(_) | FaultKind::MonoRatePpm(_) => {
                 self.clock_fault(host, kind);
                 true
@@ -194,9 +202,31 @@ impl<M: Machine> World<M> {
                 self.hosts[host].wake = Time::MAX;
             }
             FaultKind::SlowUs(us) => self.hosts[host].slow_us += us,
+            FaultKind::Load(load) => self.load(host, load),
             _ => return false,
         }
         true
+    }
+
+    /// Others use a machine: its driver samples it until it has been quiet for long enough to be forgotten.
+    fn load(&mut self, host: HostIx, load: &LoadPlan) {
+        let usage = Usage { cpu_permille: load.cpu_permille, memory_permille: load.memory_permille };
+        let this = &mut self.hosts[host];
+        this.usage = Some(usage);
+        if core::mem::replace(&mut this.samples, QUIET_SAMPLES) == 0 {
+            self.queue.push(self.now, Item::Sample { host: host as u32 });
+        }
+    }
+
+    /// A driver samples its machine.
+    pub(super) fn sample(&mut self, host: HostIx) {
+        let this = &mut self.hosts[host];
+        this.samples = if this.usage.is_some() { QUIET_SAMPLES } else { this.samples - 1 };
+        let usage = this.usage.unwrap_or_default();
+        if this.samples > 0 {
+            self.queue.push(self.now + SAMPLE_EVERY, Item::Sample { host: host as u32 });
+        }
+        self.deliver(host, Event::Usage(usage));
     }
 
     /// A node ends, and starts again as another version.
@@ -294,6 +324,7 @@ impl<M: Machine> World<M> {
                 self.thaw(host);
             }
             FaultKind::SlowUs(us) => self.hosts[host].slow_us -= us,
+            FaultKind::Load(_) => self.hosts[host].usage = None,
             FaultKind::LossPermille(permille) => {
                 self.hosts[host].loss_permille -= permille;
                 self.refresh_host(host);

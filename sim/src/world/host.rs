@@ -5,6 +5,7 @@ use std::hash::BuildHasherDefault;
 
 use tidegate_core::config::{Datacenter, NodeConfig, Offer, Peer as ConfigPeer, Roster};
 use tidegate_core::event::Event;
+use tidegate_core::guard::Usage;
 use tidegate_core::id::{CallId, DcId, DiskId, NodeId, Role};
 use tidegate_core::jobs::ExecutorKind;
 use tidegate_core::swim::Addr;
@@ -107,6 +108,9 @@ pub(super) struct Host<M> {
     /// How many freezes are on.
     pub frozen: u32,
     pub slow_us: u64,
+    /// How much of its machine others use; and how many samples its driver still takes.
+    pub usage: Option<Usage>,
+    pub samples: u32,
     /// It drains, and starts again when that is done.
     pub comes_back: bool,
     /// A slow process is busy with its last step until then.
@@ -147,6 +151,8 @@ impl<M> Host<M> {
             steps_at: (0, 0),
             frozen: 0,
             slow_us: 0,
+            usage: None,
+            samples: 0,
             comes_back: false,
             busy_until: 0,
             inbox: VecDeque::new(),

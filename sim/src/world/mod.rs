@@ -67,6 +67,7 @@ enum Act {
 /// What the queue holds.
 enum Item {
     Wake { host: u32, at: Time },
+    Sample { host: u32 },
     Frame { link: u32, end: u8, session: u32, frame: Frame },
     Datagram { from: u32, to: u32, packet: Box<Packet> },
     Session { link: u32 },
@@ -401,6 +402,7 @@ impl<M: Machine> World<M> {
             Item::Act { host, act, .. } => self.client_act(host as usize, &act),
             Item::Undo { fault } => self.fault_ends(fault),
             Item::HealAll => self.heal(),
+            Item::Sample { host } => self.sample(host as usize),
             Item::Client { host, task, at } => self.client_wake(host as usize, task as usize, at),
             Item::CallLost { client, call } => {
                 self.call_lost(client as usize, call, "the gate cannot be reached")

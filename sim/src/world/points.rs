@@ -215,7 +215,7 @@ impl Source {
             Event::Api { call, .. } | Event::ApiWritable { call, .. } | Event::ApiClosed { call } => {
                 Self::Client(client_of(*call))
             }
-            Event::Start | Event::Wake | Event::Drain => Self::Own,
+            Event::Start | Event::Wake | Event::Drain | Event::Usage(_) => Self::Own,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From submission to the drop of the record.
 
 use super::*;
+use crate::guard::Usage;
 use crate::jobs::{Comparison, Metric, Statistic, Threshold};
 
 #[test]
@@ -210,6 +211,35 @@ fn refusals_say_why_and_store_nothing() {
     let foreign = world.call(tenant("u"), Request::Status { job }).0;
     assert_eq!(fault(&foreign), FaultCode::UnknownJob);
     assert!(matches!(world.call(operator(), Request::Status { job }).0, Answer::Status(_)));
+}
+
+#[test]
+fn a_loaded_gate_takes_no_new_work_and_serves_what_it_has() {
+    let mut world = World::new();
+    world.up("eu-m0", 8);
+    let (job, _) = world.submit(sleep_job());
+    let list = Request::List { after: None, limit: 10 };
+    let submit = |world: &mut World| {
+        world.call(tenant("t"), Request::Submit { key: None, spec: Box::new(sleep_job()) }).0
+    };
+    let is_overloaded =
+        |answer: &Answer| matches!(answer, Answer::Fault(it) if it.code == FaultCode::Overloaded);
+    for (permille, takes_work, lists) in
+        [(0, true, true), (800, true, true), (900, true, false), (990, false, false)]
+    {
+        world.event(Event::Usage(Usage { cpu_permille: permille, memory_permille: 0 }));
+        assert_eq!(!is_overloaded(&submit(&mut world)), takes_work, "{permille}");
+        for whole in [list.clone(), Request::Datacenters, Request::Members] {
+            assert_eq!(!is_overloaded(&world.call(operator(), whole).0), lists, "{permille}");
+        }
+        assert!(matches!(world.call(operator(), Request::Status { job }).0, Answer::Status(_)));
+        let stop = Request::Cancel { job, reason: String::new() };
+        assert!(!is_overloaded(&world.call(operator(), stop).0));
+    }
+    for _ in 0..6 {
+        world.event(Event::Usage(Usage::default()));
+    }
+    assert!(!is_overloaded(&submit(&mut world)));
 }
 
 #[test]

@@ -195,7 +195,7 @@ impl World {
             }
         }
         for (peer, token) in pings {
-            let message = Box::new(Message::Pong { token, coordinate: None });
+            let message = Box::new(Message::Pong { token, coordinate: None, condition: Default::default() });
             rest.extend(self.step(Event::Received { peer, message }));
         }
         rest
@@ -269,6 +269,7 @@ impl World {
             queued_shards: 0,
             jobs: 0,
             known_workers: 0,
+            conditions: [0; 4],
         };
         self.hear(name, Message::DcHeartbeat(load))
     }

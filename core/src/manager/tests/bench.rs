@@ -8,6 +8,7 @@ use crate::bytes::Bytes;
 use crate::config::{Datacenter, Limits, NodeConfig, Offer, Peer, Roster, Timing};
 use crate::effect::{Effect, Effects, HaltReason};
 use crate::event::Event;
+use crate::guard::Condition;
 use crate::id::{
     Attempt, BootNo, DcEpoch, DcId, DiskId, GateEpoch, JobId, NodeId, Role, RunId, ShardKey, WorkflowIx,
 };
@@ -204,10 +205,19 @@ impl Bench {
     }
 
     pub fn heartbeat(&mut self, worker: NodeId, free_cores: u16, held: &[HeldShard]) {
+        self.beat(worker, free_cores, held, Condition::Healthy);
+    }
+
+    /// A heartbeat that says how loaded the worker is.
+    pub fn loaded(&mut self, worker: NodeId, free_cores: u16, condition: Condition) {
+        self.beat(worker, free_cores, &[], condition);
+    }
+
+    fn beat(&mut self, worker: NodeId, free_cores: u16, held: &[HeldShard], condition: Condition) {
         self.versions += 1;
-        let held = held.to_vec();
-        let (boot, version) = (BootNo(1), self.versions);
-        self.from(worker, Message::WorkerHeartbeat { boot, version, free_cores, draining: false, held });
+        let (boot, version, held) = (BootNo(1), self.versions, held.to_vec());
+        let draining = false;
+        self.from(worker, Message::WorkerHeartbeat { boot, version, free_cores, draining, held, condition });
     }
 
     /// What a living worker answers to a datagram.

@@ -9,6 +9,7 @@ use crate::config::{Datacenter, Peer};
 use crate::effect::{Effect, Effects, HaltReason};
 use crate::event::Event;
 use crate::fault::{Fault, FaultCode};
+use crate::guard::Condition;
 use crate::id::{BootNo, DcEpoch, DiskId, GateEpoch, NodeId};
 use crate::jobs::{ExecutorKind, JobStatus, OnWorkerLoss, Outcome};
 use crate::manager::Manager;
@@ -293,6 +294,7 @@ fn a_successor_replaces_what_no_worker_holds() {
         free_cores: 2,
         draining: false,
         held: Vec::new(),
+        condition: Condition::default(),
     };
     tier.from(successor, W1, beat);
     tier.pass(1_000);

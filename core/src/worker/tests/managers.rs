@@ -133,5 +133,6 @@ fn dc_load() -> crate::wire::DcLoad {
         queued_shards: 0,
         jobs: 0,
         known_workers: 0,
+        conditions: [0; 4],
     }
 }
