@@ -50,7 +50,7 @@ use crate::effect::{Effect, Effects, HaltReason};
 use crate::event::Event;
 use crate::fault::Fault;
 use crate::federation::Federation;
-use crate::guard::Breakers;
+use crate::guard::{Breakers, Usage};
 use crate::id::{CallId, DcId, GateEpoch, JobId, NodeId, Role};
 use crate::ledger::{Applied, Ledger};
 use crate::link::Links;
@@ -291,7 +291,8 @@ impl Gate {
             Event::ApiWritable { call, credit } => self.writable(call, credit, out),
             Event::ApiClosed { call } => self.closed(call),
             Event::Drain => self.begin_drain(now, out),
-            Event::Usage(usage) => self.links.take_usage(now, usage, out),
+            // Its processors serve the load as well; whether that slows the gate, its queue says.
+            Event::Usage(usage) => self.links.take_usage(now, Usage { cpu_permille: 0, ..usage }, out),
         }
     }
 

@@ -1,8 +1,10 @@
 //! How loaded a node is, from what its driver samples once a second (`membership-and-health` 23).
 //!
-//! The worst of three signs: how long the sample itself lay in the driver's queue, against what is usual there and
-//! against fixed bounds; and how much of the machine's processors and memory others use. What a worker's own runs use
-//! is not counted: cores are promised, and a machine that does what it was asked for is not overloaded.
+//! The worst of these signs: how long the sample itself lay in the driver's queue, against what is usual there and
+//! against fixed bounds; how much of the machine's memory is in use, and of its processors by others. What a worker's
+//! own runs use is not counted: cores are promised, and a machine that does what it was asked for is not overloaded.
+//! Only signs that tell of an end of the machine make it overloaded, for then it refuses work: long waits and memory.
+//! Unusual waits and busy processors make others better, no more.
 //!
 //! Worse is believed at once. Better takes [`HYSTERESIS`] samples for each level, so that a load which swings about a
 //! bound does not make the node swing with it.
@@ -62,12 +64,12 @@ const RECENT_MIN: u64 = 3;
 /// Weight of a sample in what is usual, one in this many. Slower than the mean by so much that a step is seen.
 const BASE_WEIGHT: i64 = 50;
 /// Thousandths by which the mean is over what is usual.
-const RELATIVE: [i64; 3] = [200, 500, 1_000];
+const RELATIVE: [i64; 3] = [200, 500, i64::MAX];
 /// The mean itself.
 const ABSOLUTE: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(2)];
-/// A mean below these is at most busy, and at most stressed, whatever is usual.
-const FLOORS: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(100)];
+/// A mean below this is at most busy, whatever is usual.
+const FLOOR: Duration = Duration::from_millis(100);
 /// What is usual counts as at least this.
 const BASE_MIN: Duration = Duration::from_millis(1);
 /// Thousandths of processors or memory.
@@ -119,14 +121,8 @@ impl Gauge {
         }
         let (mean, base) = (self.mean(), self.base);
         let over = mean.saturating_sub(base).scale(1_000, base.max(BASE_MIN).as_nanos());
-        let condition = grade(over.as_nanos() as i64, RELATIVE);
-        if mean < FLOORS[0] {
-            condition.min(Condition::Busy)
-        } else if mean < FLOORS[1] {
-            condition.min(Condition::Stressed)
-        } else {
-            condition
-        }
+        let most = if mean < FLOOR { Condition::Busy } else { Condition::Stressed };
+        grade(over.as_nanos() as i64, RELATIVE).min(most)
     }
 
     fn absolute(&self) -> Condition {
@@ -163,7 +159,7 @@ impl Gauge {
 }
 
 fn resources(usage: Usage) -> Condition {
-    grade(usage.cpu_permille.max(usage.memory_permille), RESOURCES)
+    grade(usage.cpu_permille, RESOURCES).min(Condition::Stressed).max(grade(usage.memory_permille, RESOURCES))
 }
 
 /// How many of the ascending bounds a value is over.
@@ -188,6 +184,10 @@ mod tests {
         Usage { cpu_permille: permille, ..QUIET }
     }
 
+    fn memory(permille: u16) -> Usage {
+        Usage { memory_permille: permille, ..QUIET }
+    }
+
     /// The gauge after so many samples of one latency, and the second of the next.
     fn warm(waited_us: u64) -> (Gauge, u64) {
         let mut gauge = Gauge::default();
@@ -209,10 +209,12 @@ mod tests {
             (951, Condition::Overloaded),
             (u16::MAX, Condition::Overloaded),
         ] {
-            for usage in [cpu(permille), Usage { memory_permille: permille, ..QUIET }] {
+            for (usage, most) in
+                [(cpu(permille), Condition::Stressed), (memory(permille), Condition::Overloaded)]
+            {
                 let mut gauge = Gauge::default();
                 gauge.take(at(0, 0), usage);
-                assert_eq!(gauge.condition(), condition, "{usage:?}");
+                assert_eq!(gauge.condition(), condition.min(most), "{usage:?}");
             }
         }
     }
@@ -220,10 +222,10 @@ mod tests {
     #[test]
     fn worse_at_once_and_better_after_two_samples_a_level() {
         let mut gauge = Gauge::default();
-        assert_eq!(gauge.take(at(0, 0), cpu(990)), Some(Condition::Overloaded));
+        assert_eq!(gauge.take(at(0, 0), memory(990)), Some(Condition::Overloaded));
         let readings = [600, 960, 600, 600, 600, 600, 600, 600, 600];
         let news: Vec<_> =
-            (1..).zip(readings).map(|(s, permille)| gauge.take(at(s, 0), cpu(permille))).collect();
+            (1..).zip(readings).map(|(s, permille)| gauge.take(at(s, 0), memory(permille))).collect();
         let (stressed, busy, healthy) = (Condition::Stressed, Condition::Busy, Condition::Healthy);
         let expected = [None, None, None, Some(stressed), None, Some(busy), None, Some(healthy), None];
         assert_eq!(news, expected);
@@ -245,14 +247,13 @@ mod tests {
             (12, Condition::Healthy),
             (13, Condition::Busy),
             (17, Condition::Stressed),
-            (25, Condition::Overloaded),
+            (40, Condition::Stressed),
         ] {
             let (mut gauge, start) = warm(120_000);
             let step = 120_000 * factor / 10;
             for second in start..start + 10 {
                 gauge.take(at(second, step), QUIET);
             }
-            // The mean of 300 ms is over the absolute bound of busy as well.
             assert_eq!(gauge.condition(), condition, "a step of {factor}/10");
             if condition >= Condition::Stressed {
                 (start + 10..start + 500).for_each(|second| drop(gauge.take(at(second, step), QUIET)));
@@ -261,15 +262,36 @@ mod tests {
         }
     }
 
+    /// However usual it is, and before anything is known to be usual.
+    #[test]
+    fn a_lasting_wait_is_judged_by_itself() {
+        for (ms, condition) in [
+            (150, Condition::Healthy),
+            (200, Condition::Healthy),
+            (300, Condition::Busy),
+            (500, Condition::Busy),
+            (800, Condition::Stressed),
+            (2_000, Condition::Stressed),
+            (2_500, Condition::Overloaded),
+        ] {
+            let mut gauge = Gauge::default();
+            for second in 0..20 {
+                gauge.take(at(second, ms * 1_000), QUIET);
+                let judged = if second + 1 < RECENT_MIN { Condition::Healthy } else { condition };
+                assert_eq!(gauge.condition(), judged, "{ms} ms, sample {second}");
+            }
+        }
+    }
+
     #[test]
     fn what_lasts_becomes_usual() {
-        let (mut gauge, start) = warm(50_000);
+        let (mut gauge, start) = warm(100_000);
         for second in start..start + 500 {
-            gauge.take(at(second, 99_000), QUIET);
+            gauge.take(at(second, 199_000), QUIET);
         }
         assert_eq!(gauge.condition(), Condition::Stressed);
         for second in start + 500..start + 1_000 {
-            gauge.take(at(second, 99_000), QUIET);
+            gauge.take(at(second, 199_000), QUIET);
         }
         assert_eq!(gauge.condition(), Condition::Healthy);
     }
@@ -278,7 +300,7 @@ mod tests {
     fn short_waits_are_at_most_busy() {
         let (mut gauge, start) = warm(100);
         for second in start..start + 20 {
-            gauge.take(at(second, 19_000), QUIET);
+            gauge.take(at(second, 90_000), QUIET);
         }
         assert_eq!(gauge.condition(), Condition::Busy);
     }

@@ -56,6 +56,7 @@ use crate::config::{Boot, NodeConfig};
 use crate::effect::{Effect, Effects, HaltReason};
 use crate::event::Event;
 use crate::fault::{Fault, FaultCode};
+use crate::guard::{Condition, Usage};
 use crate::id::{BootNo, GateEpoch, JobId, NodeId, Role, Term};
 use crate::ledger::{Applied, Ledger};
 use crate::link::Links;
@@ -326,7 +327,8 @@ impl Manager {
             }
             Event::Drain => self.drain(now, out),
             Event::Usage(usage) => {
-                self.links.take_usage(now, usage, out);
+                // Its processors serve the load as well; whether that slows the manager, its queue says.
+                self.links.take_usage(now, Usage { cpu_permille: 0, ..usage }, out);
                 self.look_at_crowds(now, out);
             }
         }
@@ -372,6 +374,9 @@ impl Manager {
         match message {
             Message::Ping { token } => self.links.receive_ping(peer, token, out),
             Message::Pong { token, coordinate, condition } => {
+                // A worker says so in its heartbeats, in order and at once.
+                let is_peer = self.is_manager(peer) || self.is_gate(peer);
+                let condition = if is_peer { condition } else { Condition::default() };
                 self.links.receive_pong(now, peer, (token, coordinate, condition), out);
                 if let Some(rtt) = self.links.rtt(peer).filter(|_| self.is_manager(peer)) {
                     self.ledger.round_trip(peer, rtt);

@@ -11,6 +11,7 @@ mod inbox;
 mod metrics;
 mod testimony;
 mod thread;
+mod usage;
 
 pub use api::{ApiHandle, EventStream, NodeGone, Reply};
 pub use clock::NodeClock;
@@ -20,3 +21,4 @@ pub use inbox::{Inbox, InboxSender};
 pub use metrics::Metrics;
 pub use testimony::Testimony;
 pub use thread::{Driver, DriverHandle, Exit, Parts};
+pub use usage::keep_sampling;

@@ -54,7 +54,8 @@ impl Testimony {
             | Observation::PartitionSuspected { .. }
             | Observation::EvictionHeld { .. }
             | Observation::CircuitOpened(_)
-            | Observation::WorkerDeadForJob { .. } => {
+            | Observation::WorkerDeadForJob { .. }
+            | Observation::Alert { .. } => {
                 tracing::warn!(target: "tidegate::node", node, "{observation:?}");
             }
             Observation::Active
@@ -65,6 +66,9 @@ impl Testimony {
             | Observation::DcLeader { .. }
             | Observation::PartitionHealed
             | Observation::CircuitClosed(_)
+            | Observation::Condition(_)
+            | Observation::PeerCondition { .. }
+            | Observation::AlertOver { .. }
             | Observation::WorkerSuspected { .. }
             | Observation::WorkerBackForJob { .. }
             | Observation::BecameLeader(_)

@@ -19,7 +19,7 @@ use crate::config::{Member, NamedRoster};
 use crate::disk::{Disk, Opened, Writer};
 use crate::driver::{
     ApiHandle, Driver, DriverHandle, ExecEvents, ExecutorsFactory, Exit, Inbox, InboxSender, Metrics,
-    NodeClock, Parts, Testimony,
+    NodeClock, Parts, Testimony, keep_sampling,
 };
 use crate::net::{
     Bound, Claims, DatagramSender, KeyRing, Links, LinksConfig, NodeTls, Opener, Sealer, Target,
@@ -115,6 +115,7 @@ pub struct RunningNode {
     driver: DriverHandle,
     links: Links,
     datagrams: AbortHandle,
+    samples: AbortHandle,
     writer: Writer,
     api: ApiHandle,
     metrics: Metrics,
@@ -159,8 +160,10 @@ impl NodeSetup {
         };
         let links =
             Links::start(self.bound.tcp, links, sender.clone(), metrics.clone()).map_err(StartError::new)?;
+        let samples = keep_sampling(sender.clone());
         let api = ApiHandle::new(sender);
-        Ok(RunningNode { driver, links, datagrams, writer, api, metrics, node: me, addr: self.bound.addr })
+        let addr = self.bound.addr;
+        Ok(RunningNode { driver, links, datagrams, samples, writer, api, metrics, node: me, addr })
     }
 
     /// The node as its disk left it, with this start counted there.
@@ -327,6 +330,7 @@ impl RunningNode {
     pub async fn wait(mut self) -> Exit {
         let exit = self.driver.ended().await;
         self.datagrams.abort();
+        self.samples.abort();
         match exit {
             Exit::Halted(_) => self.links.shutdown().await,
             Exit::Stopped | Exit::Panicked => drop(self.links),

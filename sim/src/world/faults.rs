@@ -202,27 +202,30 @@ impl<M: Machine> World<M> {
                 self.hosts[host].wake = Time::MAX;
             }
             FaultKind::SlowUs(us) => self.hosts[host].slow_us += us,
-            FaultKind::Load(load) => self.load(host, load),
+            FaultKind::Load(load) => self.load(host, *load),
             _ => return false,
         }
         true
     }
 
     /// Others use a machine: its driver samples it until it has been quiet for long enough to be forgotten.
-    fn load(&mut self, host: HostIx, load: &LoadPlan) {
-        let usage = Usage { cpu_permille: load.cpu_permille, memory_permille: load.memory_permille };
+    fn load(&mut self, host: HostIx, load: LoadPlan) {
         let this = &mut self.hosts[host];
-        this.usage = Some(usage);
+        this.loads.push(load);
         if core::mem::replace(&mut this.samples, QUIET_SAMPLES) == 0 {
             self.queue.push(self.now, Item::Sample { host: host as u32 });
         }
     }
 
-    /// A driver samples its machine.
+    /// A driver samples its machine: of several loads the largest counts.
     pub(super) fn sample(&mut self, host: HostIx) {
         let this = &mut self.hosts[host];
-        this.samples = if this.usage.is_some() { QUIET_SAMPLES } else { this.samples - 1 };
-        let usage = this.usage.unwrap_or_default();
+        this.samples = if this.loads.is_empty() { this.samples - 1 } else { QUIET_SAMPLES };
+        let most = |part: fn(&LoadPlan) -> u16| this.loads.iter().map(part).max().unwrap_or(0);
+        let usage = Usage {
+            cpu_permille: most(|load| load.cpu_permille),
+            memory_permille: most(|load| load.memory_permille),
+        };
         if this.samples > 0 {
             self.queue.push(self.now + SAMPLE_EVERY, Item::Sample { host: host as u32 });
         }
@@ -324,7 +327,12 @@ impl<M: Machine> World<M> {
                 self.thaw(host);
             }
             FaultKind::SlowUs(us) => self.hosts[host].slow_us -= us,
-            FaultKind::Load(_) => self.hosts[host].usage = None,
+            FaultKind::Load(load) => {
+                let loads = &mut self.hosts[host].loads;
+                if let Some(place) = loads.iter().position(|it| it == load) {
+                    loads.remove(place);
+                }
+            }
             FaultKind::LossPermille(permille) => {
                 self.hosts[host].loss_permille -= permille;
                 self.refresh_host(host);

@@ -5,7 +5,6 @@ use std::hash::BuildHasherDefault;
 
 use tidegate_core::config::{Datacenter, NodeConfig, Offer, Peer as ConfigPeer, Roster};
 use tidegate_core::event::Event;
-use tidegate_core::guard::Usage;
 use tidegate_core::id::{CallId, DcId, DiskId, NodeId, Role};
 use tidegate_core::jobs::ExecutorKind;
 use tidegate_core::swim::Addr;
@@ -18,7 +17,7 @@ use super::exec::Execution;
 use super::facts::HostInfo;
 use super::fate::{About, Fate, key, node_key};
 use super::points::Passed;
-use crate::plan::{BadPlan, ClusterPlan, PREVIOUS, Plan};
+use crate::plan::{BadPlan, ClusterPlan, LoadPlan, PREVIOUS, Plan};
 
 /// The name of every simulated cluster.
 pub(super) const CLUSTER: &str = "sim";
@@ -108,8 +107,8 @@ pub(super) struct Host<M> {
     /// How many freezes are on.
     pub frozen: u32,
     pub slow_us: u64,
-    /// How much of its machine others use; and how many samples its driver still takes.
-    pub usage: Option<Usage>,
+    /// What others use of its machine; and how many samples its driver still takes.
+    pub loads: Vec<LoadPlan>,
     pub samples: u32,
     /// It drains, and starts again when that is done.
     pub comes_back: bool,
@@ -151,7 +150,7 @@ impl<M> Host<M> {
             steps_at: (0, 0),
             frozen: 0,
             slow_us: 0,
-            usage: None,
+            loads: Vec::new(),
             samples: 0,
             comes_back: false,
             busy_until: 0,

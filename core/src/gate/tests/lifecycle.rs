@@ -227,7 +227,7 @@ fn a_loaded_gate_takes_no_new_work_and_serves_what_it_has() {
     for (permille, takes_work, lists) in
         [(0, true, true), (800, true, true), (900, true, false), (990, false, false)]
     {
-        world.event(Event::Usage(Usage { cpu_permille: permille, memory_permille: 0 }));
+        world.event(Event::Usage(Usage { cpu_permille: 1_000, memory_permille: permille }));
         assert_eq!(!is_overloaded(&submit(&mut world)), takes_work, "{permille}");
         for whole in [list.clone(), Request::Datacenters, Request::Members] {
             assert_eq!(!is_overloaded(&world.call(operator(), whole).0), lists, "{permille}");
