@@ -256,7 +256,9 @@ mod tests {
             }
             assert_eq!(gauge.condition(), condition, "a step of {factor}/10");
             if condition >= Condition::Stressed {
-                (start + 10..start + 500).for_each(|second| drop(gauge.take(at(second, step), QUIET)));
+                for second in start + 10..start + 500 {
+                    gauge.take(at(second, step), QUIET);
+                }
                 assert_eq!(gauge.condition(), condition, "held");
             }
         }

@@ -1,7 +1,8 @@
 //! What is lost is given up, and what nobody owns comes to an end.
 //!
 //! - An execution that died with its worker is given up by the managers, done, or its job ends there: within a bound,
-//!   from the healing on, where a quorum of the managers works.
+//!   from the healing on, where a quorum of the managers works. A manager that began later never heard of the worker, and
+//!   gives its runs up only when they must have ended by themselves.
 //! - A run whose owner is gone for too long (`Orphaned`) ends by itself: within the grace of a stop.
 //! - So does a run of a job that the managers have forgotten, and one that has reached its limit.
 //! - A result ends the attempt that it is of: at no manager that knows of a higher one.
@@ -36,6 +37,8 @@ pub(super) struct Losses {
     touched: BTreeSet<HostIx>,
     /// Jobs that a worker was told to forget.
     forgotten: BTreeMap<(HostIx, JobId), Time>,
+    /// When each process began.
+    began: BTreeMap<HostIx, Time>,
     /// The highest attempt that a manager knows.
     reserved: BTreeMap<(HostIx, ShardKey), Attempt>,
     healed_at: Option<Time>,
@@ -103,8 +106,11 @@ impl Losses {
 
     fn look(&self, scene: &Scene) -> Result<(), String> {
         let Some(healed_at) = self.healed_at else { return Ok(()) };
-        let late = |at: Time| at.max(healed_at) + NOTICED < scene.now;
-        let lost = self.died.iter().find(|(run, at)| late(**at) && has_quorum(scene, run.shard.dc));
+        let late = |run: &RunId, at: Time| {
+            let noticed = at.max(healed_at) + NOTICED;
+            noticed.max(self.unheard_until(scene, run.shard.dc, at)) < scene.now
+        };
+        let lost = self.died.iter().find(|(run, at)| late(run, **at) && has_quorum(scene, run.shard.dc));
         if let Some((run, at)) = lost {
             let (job, s) = (scene.job_name(run.shard.job), (scene.now - at) / S);
             return Err(format!(
@@ -125,6 +131,18 @@ impl Losses {
             }
             None => Ok(()),
         }
+    }
+}
+
+impl Losses {
+    /// Until when a manager that began after a worker's death must take it for one that may still run.
+    fn unheard_until(&self, scene: &Scene, dc: DcId, died: Time) -> Time {
+        let managers =
+            |ix: &HostIx| scene.hosts[*ix].dc == dc && scene.hosts[*ix].role == Some(Role::Manager);
+        let began = (0..scene.nodes).filter(managers).filter_map(|ix| self.began.get(&ix)).max();
+        let grace = scene.plan.cluster.timing(Role::Manager).orphan_grace.as_nanos();
+        // As long as it would run by itself, whatever its clock's rate; by the manager's own clock.
+        began.filter(|began| **began > died).map_or(0, |began| began + grace / 2 * 3 / 10 * 11 + STOPPED)
     }
 }
 
@@ -177,6 +195,7 @@ impl Spectator for Losses {
                 }
             }
             Fact::Fault { host, .. } => drop(self.touched.insert(*host)),
+            Fact::Began { host, .. } => drop(self.began.insert(*host, scene.now)),
             Fact::Ended { host, .. } => {
                 self.touched.insert(*host);
                 self.orphans.retain(|(on, _), _| on != host);

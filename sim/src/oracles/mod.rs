@@ -34,6 +34,7 @@ mod starts;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod versions;
 
 use crate::world::Spectator;
@@ -66,5 +67,6 @@ pub fn all() -> Vec<Box<dyn Spectator>> {
         Box::<members::Members>::default(),
         Box::<refusals::Refusals>::default(),
         Box::<versions::Versions>::default(),
+        Box::<turns::Turns>::default(),
     ]
 }

@@ -1,6 +1,7 @@
 //! No promise before its write: what a node says to others rests on what its disk has at that moment.
 //!
-//! - A vote is given, and asked for, only where term and vote are on the disk.
+//! - A vote is given, and asked for, only where term and vote have been on the disk; in one term to one candidate. (A
+//!   candidate that follows another leader of its term notes that one: what it asked for itself may still be under way.)
 //! - Whoever speaks in a term has that term on the disk.
 //! - A follower confirms an entry only where the entry, of that term at that place, has been on its disk.
 //! - A worker sends a result only where its disk has had it.
@@ -32,6 +33,10 @@ const REPORT_KEY: [u8; 2] = [table::STATE, 3];
 struct Rows {
     term: Term,
     vote: Option<NodeId>,
+    /// Every vote that was on it.
+    votes: BTreeSet<(Term, NodeId)>,
+    /// To whom its node gave its vote, itself included.
+    given: BTreeMap<Term, NodeId>,
     /// Every entry that was on it, by index and term.
     entries: BTreeSet<(u64, u64)>,
     /// The highest entry that a snapshot or the cutting of the log stands for.
@@ -52,6 +57,7 @@ impl Rows {
                 decoder.array().ok()?;
                 self.term = decoder.decode().ok()?;
                 self.vote = decoder.decode().ok()?;
+                self.votes.extend(self.vote.map(|vote| (self.term, vote)));
             }
             key if key == POSITIONS_KEY => {
                 let mut decoder = Decoder::new(value?);
@@ -100,8 +106,23 @@ impl Promises {
         if rows.unknown {
             return Ok(());
         }
+        let candidate = match *body {
+            LogBody::Vote { term, .. } => Some((term, scene.hosts[from].node)),
+            LogBody::VoteReply { term, granted: true } => Some((term, scene.hosts[to].node)),
+            _ => None,
+        };
+        if let Some((term, candidate)) = candidate {
+            let first = *rows.given.entry(term).or_insert(candidate);
+            if first != candidate {
+                let (one, other) = (scene.node_name(first), scene.node_name(candidate));
+                return Err(format!(
+                    "{} gives its vote of term {term} to {one} and to {other}",
+                    scene.name(from)
+                ));
+            }
+        }
         let voted = |term: Term, vote: HostIx| {
-            rows.term > term || (rows.term == term && rows.vote == Some(scene.hosts[vote].node))
+            rows.term > term || rows.votes.contains(&(term, scene.hosts[vote].node))
         };
         let (term, kept) = match *body {
             LogBody::Vote { term, .. } => (term, voted(term, from)),
