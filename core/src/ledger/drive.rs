@@ -103,6 +103,11 @@ impl<S: State> Ledger<S> {
         if self.renewal_due().is_some_and(|due| due <= now.mono) {
             self.renew_lease(now.mono, store, out);
         }
+        let has_others = || self.holders().any(|holder| holder != self.me);
+        if self.lease.is_late() && has_others() {
+            self.lease.rest(now.mono);
+            self.end_lease(self.me, store, out);
+        }
         if self.lease.is_given_up() {
             self.end_lease(self.me, store, out);
         }
@@ -146,10 +151,10 @@ impl<S: State> Ledger<S> {
 
     /// When the own lease is renewed next: one renewal at a time, since only the newest proof counts.
     fn renewal_due(&self) -> Option<Instant> {
-        if self.lease.is_given_up() || self.proposals.has(Kind::Renewal) {
+        if self.proposals.has(Kind::Renewal) {
             return None;
         }
-        self.lease.proposed_at().map(|at| at + self.waits.lease_renew)
+        self.lease.next_renewal(self.waits.lease_renew)
     }
 
     fn renew_lease(&mut self, now: Instant, store: &mut Store, out: &mut Effects) {

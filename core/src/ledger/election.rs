@@ -3,7 +3,8 @@
 //! A voter that has not heard a leader for a random time first asks the others whether they would vote for it
 //! (pre-vote, which changes nothing at anybody); one that hears a leader says no, so neither a voter that was cut off
 //! nor one with a bad link disturbs a leader that works. A leader that no majority answers for an election period
-//! goes back to follower: noraft is restarted from its own term, vote and log, as after a crash.
+//! goes back to follower: noraft is restarted from its own term, vote and log, as after a crash. So does one that is
+//! heard by all and of no use: one that is so slow, or so far away, that not even its own lease lasts until it is renewed.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -19,6 +20,10 @@ use crate::time::{Duration, Instant};
 
 /// How many latencies of `Stored` are remembered; the oldest go first.
 const LATENCIES: usize = 128;
+
+/// A leader that was of no use campaigns again after so many election periods: by then the others have noticed its
+/// silence, however late its last word came, and have chosen another one.
+const STANDS_BACK: u64 = 4;
 
 /// Timers and beliefs about the leader. Volatile.
 #[derive(Clone, Debug)]
@@ -39,6 +44,8 @@ pub(super) struct Election {
     pub heir: Option<(NodeId, Instant)>,
     /// As leader: when each follower last answered.
     heard: BTreeMap<NodeId, Instant>,
+    /// As leader: when its own lease last held; when it began to lead, until then.
+    useful: Instant,
     round_trips: BTreeMap<NodeId, Duration>,
     latencies: VecDeque<Duration>,
     slow_store: Duration,
@@ -58,6 +65,7 @@ impl Election {
             asking: None,
             heir: None,
             heard: BTreeMap::new(),
+            useful: Instant::ZERO,
             round_trips: BTreeMap::new(),
             latencies: VecDeque::new(),
             slow_store: Duration::ZERO,
@@ -129,6 +137,12 @@ impl Election {
     /// This node leads from now on.
     pub fn lead(&mut self, followers: impl Iterator<Item = NodeId>, now: Instant) {
         self.heard = followers.map(|follower| (follower, now)).collect();
+        self.useful = now;
+    }
+
+    /// Lets the others go first.
+    fn stand_back(&mut self, now: Instant) {
+        self.due = self.within_period(now + self.period().scale(STANDS_BACK, 1));
     }
 
     /// A follower answered.
@@ -190,6 +204,10 @@ impl<S: State> Ledger<S> {
     pub(super) fn wake_election(&mut self, now: Instant, store: &mut Store, out: &mut Effects) {
         if self.is_leader() {
             if self.election.tick_at <= now {
+                if now.since(self.election.tick_at) > self.election.period() {
+                    // It stood still: what it was of no use for meanwhile says nothing of it now.
+                    self.election.useful = now;
+                }
                 self.election.tick_at = now + self.waits.tick;
                 self.tick(now, store, out);
             }
@@ -206,10 +224,24 @@ impl<S: State> Ledger<S> {
             self.step_down(store, out);
             return;
         }
+        if self.raft.voter_count() > 1 && self.is_useless(now) {
+            self.step_down(store, out);
+            self.election.stand_back(now);
+            return;
+        }
         self.raft.node.heartbeat();
         self.drain(Default::default(), store, out);
         self.resend_images(now, store, out);
         self.hand_over(now, store, out);
+    }
+
+    /// Whether this leader has decided nothing in time for longer than a lease and an election take. Whoever can renew
+    /// no lease has no owner that may act: the tier stands still for as long as it follows this leader.
+    fn is_useless(&mut self, now: Instant) -> bool {
+        if self.lease.holds(now) || self.lease.is_given_up() {
+            self.election.useful = now;
+        }
+        self.lease.is_late() || now.since(self.election.useful) >= self.lease.ttl() + self.election.period()
     }
 
     /// Back to follower, as a crash and restart would do: noraft has no call for it.

@@ -4,12 +4,20 @@
 //! propose an end after one and a half times as long since they *applied* it, or since their own start. A proposal
 //! comes before its application, so with clock rates up to 20 % apart on each side (1.0 / 0.8 = 1.5 / 1.2) the holder
 //! has stopped, by its own clock, before an end can be in the log.
+//!
+//! The others see only that a lease is renewed, and not that each renewal comes too late to be of any use. So a holder
+//! that is too far away, or too slow, to act gives its lease back and rests, and others take what it owns.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use minicbor::{Decode, Encode};
 
 use crate::id::{BootNo, DiskId, NodeId};
 use crate::time::{Duration, Instant};
+
+/// So many renewals in a row that came too late, and the node's lease is of no use to anybody.
+const LATE_MAX: u32 = 3;
+/// Then it is not renewed for so many times the time to live.
+const RESTS: u64 = 4;
 
 /// A node as the log knows it. One row each, for ever: it is also what refuses an old disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -116,6 +124,12 @@ pub(super) struct LeaseClock {
     held_from: Option<Instant>,
     /// Whether the lease was given up for good; a renewal that was under way does not bring it back.
     given_up: bool,
+    /// When the renewal was proposed that was applied since the last known moment.
+    renewed: Option<Instant>,
+    /// Renewals in a row that left less than a quarter of the time to live.
+    late: u32,
+    /// It is not renewed before.
+    rests_until: Instant,
     /// When this node last saw each other's lease renewed.
     seen: BTreeMap<NodeId, Instant>,
     /// Renewals that were applied since the last known moment: they count as seen at the next one, since an earlier
@@ -130,9 +144,17 @@ impl LeaseClock {
             proposed: None,
             held_from: None,
             given_up: false,
+            renewed: None,
+            late: 0,
+            rests_until: Instant::ZERO,
             seen: BTreeMap::new(),
             unseen: BTreeSet::new(),
         }
+    }
+
+    /// How long a lease lasts without a renewal.
+    pub const fn ttl(&self) -> Duration {
+        self.ttl
     }
 
     /// The node proposes its next renewal, and only while none is undecided; returns its number.
@@ -142,17 +164,15 @@ impl LeaseClock {
         renew_no
     }
 
-    /// When the last renewal was proposed.
-    pub fn proposed_at(&self) -> Option<Instant> {
-        self.proposed.map(|(_, at)| at)
-    }
-
     /// The log's newest word on this node's own lease.
     pub fn own(&mut self, boot: BootNo, lease: &Lease) {
         let newest =
             self.proposed.filter(|(no, _)| lease.boot == boot && lease.renew_no == *no && !lease.ended);
         match newest {
-            Some((_, at)) if !self.given_up => self.held_from = Some(at),
+            Some((_, at)) if !self.given_up => {
+                self.held_from = Some(at);
+                self.renewed = Some(at);
+            }
             _ if lease.ended => self.held_from = None,
             _ => {}
         }
@@ -162,6 +182,23 @@ impl LeaseClock {
     pub fn give_up(&mut self) {
         self.held_from = None;
         self.given_up = true;
+    }
+
+    /// Whether its renewals come too late, again and again.
+    pub fn is_late(&self) -> bool {
+        self.late >= LATE_MAX
+    }
+
+    /// From now on this node does not act on its lease, and does not renew it for a while.
+    pub fn rest(&mut self, now: Instant) {
+        self.held_from = None;
+        self.late = 0;
+        self.rests_until = now + self.ttl.scale(RESTS, 1);
+    }
+
+    /// When a renewal may be proposed, `wait` after the last.
+    pub fn next_renewal(&self, wait: Duration) -> Option<Instant> {
+        self.proposed.filter(|_| !self.given_up).map(|(_, at)| (at + wait).max(self.rests_until))
     }
 
     /// Whether it was given up.
@@ -187,6 +224,10 @@ impl LeaseClock {
 
     /// Time has come this far.
     pub fn now(&mut self, now: Instant) {
+        if let Some(proposed) = self.renewed.take() {
+            let left = (proposed + self.ttl).since(now);
+            self.late = if left < self.ttl.scale(1, 4) { self.late + 1 } else { 0 };
+        }
         while let Some(node) = self.unseen.pop_first() {
             self.seen.insert(node, now);
         }
@@ -201,6 +242,42 @@ impl LeaseClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Renewals that are applied so many milliseconds after they were proposed, one every 3 s.
+    fn renewed_after(waits: &[u64]) -> LeaseClock {
+        let ms = |ms: u64| Instant::from_nanos(ms * 1_000_000);
+        let mut clock = LeaseClock::new(Duration::from_secs(10));
+        for (start, wait) in (0..).step_by(20_000).zip(waits) {
+            let renew_no = clock.propose(ms(start));
+            let lease = Lease { disk: DiskId([1; 16]), boot: BootNo(1), renew_no, ended: false, minor: 1 };
+            clock.own(BootNo(1), &lease);
+            clock.now(ms(start + wait));
+        }
+        clock
+    }
+
+    #[test]
+    fn renewals_that_come_too_late_in_a_row_are_noticed() {
+        for (waits, is_late) in [
+            (&[7_600, 7_600, 7_600][..], true),
+            (&[7_600, 30_000, 9_999], true),
+            (&[7_600, 7_600], false),
+            (&[7_600, 7_600, 7_400, 7_600, 7_600], false),
+            (&[7_400; 9], false),
+        ] {
+            assert_eq!(renewed_after(waits).is_late(), is_late, "{waits:?}");
+        }
+    }
+
+    #[test]
+    fn a_lease_that_rests_does_not_hold_and_is_not_renewed() {
+        let mut clock = renewed_after(&[7_600; 3]);
+        let (now, wait) = (Instant::from_nanos(47_600_000_000), Duration::from_secs(3));
+        assert!(clock.holds(now));
+        clock.rest(now);
+        assert!(!clock.holds(now) && !clock.is_late());
+        assert_eq!(clock.next_renewal(wait), Some(now + Duration::from_secs(40)));
+    }
 
     #[test]
     fn the_version_in_force_is_what_every_voter_has_run_and_never_falls() {
