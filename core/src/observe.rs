@@ -10,7 +10,7 @@ use crate::federation::{Health, Reach};
 use crate::id::{Attempt, DcEpoch, DcId, GateEpoch, JobId, NodeId, RunId, Term, WorkflowIx};
 use crate::jobs::{JobStatus, Outcome, WorkflowStatus};
 use crate::swim::MemberStatus;
-use crate::wire::Malformed;
+use crate::wire::{Features, Malformed};
 
 /// One decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
@@ -41,6 +41,29 @@ pub enum Observation {
     /// A peer on an ordered connection did not answer a ping in time.
     #[n(7)]
     PingMissed(#[n(0)] NodeId),
+    /// A peer is connected, and this is spoken with it.
+    #[n(8)]
+    Greeted {
+        /// The peer.
+        #[n(0)]
+        peer: NodeId,
+        /// The minor version: the lower one of both.
+        #[n(1)]
+        minor: u16,
+        /// The features that both have.
+        #[n(2)]
+        features: Features,
+    },
+    /// A greeting was refused.
+    #[n(9)]
+    GreetingRefused {
+        /// Who greeted, where it is proven.
+        #[n(0)]
+        peer: Option<NodeId>,
+        /// Why.
+        #[n(1)]
+        code: FaultCode,
+    },
 
     // ---- membership ----
     /// A member's status changed in this node's view.

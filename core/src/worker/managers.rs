@@ -8,7 +8,7 @@ use crate::fault::Fault;
 use crate::id::{BootNo, NodeId};
 use crate::observe::{Observation, Stale};
 use crate::time::{Duration, Instant, Now};
-use crate::wire::{HeldShard, Message};
+use crate::wire::{Dialect, HeldShard, Message};
 
 /// Heartbeats on a change of free cores are at least this far apart: a gang of reservations is one change.
 const HEARTBEAT_GAP: Duration = Duration::from_millis(100);
@@ -52,11 +52,11 @@ impl Worker {
         self.managers.get(&manager).and_then(|manager| manager.heard).unwrap_or(Instant::ZERO)
     }
 
-    pub(super) fn connected(&mut self, now: Now, peer: NodeId, version: (BootNo, u16), out: &mut Effects) {
+    pub(super) fn connected(&mut self, now: Now, peer: NodeId, how: (BootNo, Dialect), out: &mut Effects) {
         if !self.heard(now, peer) {
             return ignore(Stale::Sender, out);
         }
-        self.links.connected(now, peer, version, out);
+        self.links.connected(now, peer, how, out);
         self.register(now, peer, out);
         let jobs: Vec<_> =
             self.jobs.iter().filter(|(_, job)| job.owner == peer).map(|(job, _)| *job).collect();

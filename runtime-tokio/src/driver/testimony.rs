@@ -54,11 +54,13 @@ impl Testimony {
             | Observation::PartitionSuspected { .. }
             | Observation::EvictionHeld { .. }
             | Observation::CircuitOpened(_)
+            | Observation::GreetingRefused { .. }
             | Observation::WorkerDeadForJob { .. } => {
                 tracing::warn!(target: "tidegate::node", node, "{observation:?}");
             }
             Observation::Active
             | Observation::Draining
+            | Observation::Greeted { .. }
             | Observation::Member { .. }
             | Observation::DcReach { .. }
             | Observation::DcHealth { .. }

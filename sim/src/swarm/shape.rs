@@ -49,6 +49,7 @@ pub(super) fn cluster(dice: Dice) -> ClusterPlan {
         allow_two_voters: false,
         absent: Vec::new(),
         old_version: Vec::new(),
+        greets: Default::default(),
         start_stagger_ms: dice.one_of("stagger", 0, &[0, 0, 50, 300]),
         timer_late_us: dice.one_of("timer late", 0, &[0, 100, 3_000]),
         mono_ppm: if dice.percent("clocks", 0, 60) { 500 } else { 0 },

@@ -7,13 +7,15 @@
 use tidegate_core::event::Event;
 use tidegate_core::id::BootNo;
 use tidegate_core::swim::{Addr, Packet};
-use tidegate_core::wire::{self, Malformed, Message};
+use tidegate_core::wire::{self, Dialect, MINOR, Malformed, Message};
 
 use super::client::{Down, Up};
 use super::clock::Time;
 use super::facts::{Fact, HostIx};
 use super::fate::{About, Draw};
+use super::greeting::backoff;
 use super::host::{Actor, Peer, host_at};
+use super::surgery::{add_unknown, drop_last, with_last_fields};
 use super::{Item, Machine, World};
 use crate::plan::{LinkPlan, MessageAction};
 
@@ -49,6 +51,10 @@ pub(super) struct Link {
     /// Numbers the sessions.
     session: u32,
     dialling: bool,
+    /// How often in a row a greeting was refused on it.
+    pub refused: u32,
+    /// What each end speaks with the other one in this session.
+    pub dialects: [Dialect; 2],
     /// Whether an end knows the session as open.
     pub up: [bool; 2],
     /// When the newest frame from an end arrives.
@@ -74,6 +80,8 @@ impl Link {
             plan,
             session: 0,
             dialling: false,
+            refused: 0,
+            dialects: [Dialect::default(); 2],
             up: [false; 2],
             last_arrival: [0; 2],
             stalled: [Vec::new(), Vec::new()],
@@ -123,11 +131,14 @@ impl<M: Machine> World<M> {
         let draw = self.fate.between(self.hosts[a].key, self.hosts[b].key).decide(
             About::Dial,
             0,
-            u64::from(this.session),
+            u64::from(this.session) | u64::from(this.refused) << 32,
         );
         // Two round trips: one for TCP, one for TLS.
         let takes = 4 * (this.plan.latency_us + this.delay_us) * US;
-        let wait = draw.below(self.scene.plan.network.redial_ms * 1_000_000);
+        let wait = draw.below(match this.refused {
+            0 => self.scene.plan.network.redial_ms * 1_000_000,
+            refused => backoff(refused),
+        });
         self.links[link].dialling = true;
         self.queue.push(self.now + takes + wait, Item::Session { link: link as u32 });
     }
@@ -143,6 +154,9 @@ impl<M: Machine> World<M> {
         let this = &mut self.links[link];
         if this.up != [false; 2] || this.blocked != [false; 2] || !self.can_connect(a) || !self.can_connect(b)
         {
+            return;
+        }
+        if !self.greet(link) {
             return;
         }
         let this = &mut self.links[link];
@@ -330,6 +344,14 @@ impl<M: Machine> World<M> {
                 self.launch(link, end, Frame::Damaged(why), draw, 0);
                 return;
             }
+            Some(MessageAction::Shorten) => {
+                let frame = match self.shortened(from, to, &message) {
+                    Ok(message) => Frame::Message(Box::new(message)),
+                    Err(why) => Frame::Damaged(why),
+                };
+                self.launch(link, end, frame, draw, 0);
+                return;
+            }
             Some(MessageAction::HoldMs(ms)) => {
                 let at = self.now + self.links[link].travel(draw) + ms * 1_000_000;
                 let session = self.links[link].session;
@@ -424,8 +446,8 @@ impl<M: Machine> World<M> {
             }
             Frame::Connected if to < self.scene.nodes && from < self.scene.nodes => {
                 let (peer, boot) = (self.scene.hosts[from].node, BootNo(self.scene.boots[from]));
-                let minor = self.scene.minors[from].min(self.scene.minors[to]);
-                self.deliver(to, Event::Connected { peer, boot, minor });
+                let dialect = self.links[link].dialects[end];
+                self.deliver(to, Event::Connected { peer, boot, dialect });
             }
             Frame::Connected => {}
             Frame::End => {
@@ -520,7 +542,7 @@ impl<M: Machine> World<M> {
         }
         match if self.rules.is_empty() { None } else { self.touch(from, to, "Datagram") } {
             None => {}
-            Some(MessageAction::Drop | MessageAction::Corrupt) => return,
+            Some(MessageAction::Drop | MessageAction::Corrupt | MessageAction::Shorten) => return,
             Some(MessageAction::HoldMs(ms)) => at += ms * 1_000_000,
             Some(MessageAction::RepeatMs(ms)) => {
                 let packet = packet.clone();
@@ -539,6 +561,10 @@ impl<M: Machine> World<M> {
     /// A datagram arrives.
     pub(super) fn datagram_due(&mut self, from: HostIx, to: HostIx, packet: Box<Packet>) {
         if matches!(self.hosts[to].actor, Actor::Node(_)) {
+            if let Err(why) = self.hosts[to].mark.admit(self.hosts[from].mark.bytes()) {
+                self.tell(&Fact::Damaged { host: to });
+                return self.deliver(to, Event::Malformed { peer: None, why });
+            }
             if self.interest.has(super::Interest::SENDINGS) {
                 self.tell(&Fact::Datagram { to, packet: &packet });
             }
@@ -556,7 +582,8 @@ impl<M: Machine> World<M> {
         draw: Draw,
         message: Box<Message>,
     ) -> Result<Box<Message>, String> {
-        if !self.goes_through_the_wire(draw) {
+        let is_newer = self.scene.speaks[from].minor > MINOR;
+        if !is_newer && !self.goes_through_the_wire(draw) {
             return Ok(message);
         }
         let (Some(sender), Some(receiver)) = (self.scene.hosts[from].role, self.scene.hosts[to].role) else {
@@ -566,6 +593,9 @@ impl<M: Machine> World<M> {
         let mut bytes = Vec::new();
         wire::encode_frame(&message, &mut bytes)
             .map_err(|why| format!("{:?} does not fit: {why:?}", message.kind()))?;
+        if is_newer {
+            bytes = with_last_fields(&bytes, add_unknown);
+        }
         match wire::decode_frame(&bytes, sender, receiver) {
             Ok(Some((taken, Ok(back)))) if back == *message && taken == bytes.len() => Ok(Box::new(back)),
             Ok(Some((_, Ok(_)))) => Err(format!("{message:?} is another message after the wire")),
@@ -595,6 +625,20 @@ impl<M: Machine> World<M> {
             }
         }
         damage(draw)
+    }
+
+    /// What a receiver finds in a message whose last field is missing.
+    fn shortened(&self, from: HostIx, to: HostIx, message: &Message) -> Result<Message, Malformed> {
+        let roles = self.scene.hosts[from].role.zip(self.scene.hosts[to].role);
+        let mut bytes = Vec::new();
+        let (Some((sender, receiver)), Ok(_)) = (roles, wire::encode_frame(message, &mut bytes)) else {
+            return Err(Malformed::Body);
+        };
+        match wire::decode_frame(&with_last_fields(&bytes, drop_last), sender, receiver) {
+            Ok(Some((_, read))) => read,
+            Ok(None) => Err(Malformed::Frame),
+            Err(why) => Err(why),
+        }
     }
 
     fn goes_through_the_wire(&self, draw: Draw) -> bool {
