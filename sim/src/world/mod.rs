@@ -6,6 +6,7 @@
 
 mod client;
 mod clock;
+mod codec;
 mod disk;
 mod exec;
 mod facts;
