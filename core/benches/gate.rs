@@ -81,7 +81,11 @@ impl Bench {
         bench.event("start", Event::Start);
         bench.event(
             "start",
-            Event::Connected { peer: manager(), boot: BootNo(1), minor: tidegate_core::wire::MINOR },
+            Event::Connected {
+                peer: manager(),
+                boot: BootNo(1),
+                dialect: tidegate_core::wire::Dialect::OURS,
+            },
         );
         bench.heartbeat(1);
         bench

@@ -5,12 +5,13 @@ use alloc::string::String;
 use minicbor::{Decode, Encode};
 
 use crate::api::{Identity, Request};
+use crate::fault::FaultCode;
 use crate::guard::Usage;
 use crate::id::{BootNo, CallId, NodeId};
 use crate::jobs::ExecEvent;
 use crate::store::StoreToken;
 use crate::swim::{Addr, Packet};
-use crate::wire::{Malformed, Message};
+use crate::wire::{Dialect, Malformed, Message};
 
 /// The closed list of what the world tells a node. Every event can be encoded and holds no handle.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
@@ -60,9 +61,9 @@ pub enum Event {
         /// The peer's boot number, from the handshake.
         #[n(1)]
         boot: BootNo,
-        /// The minor version that is spoken on it: the lower of both.
+        /// What is spoken on it, as both greetings have it.
         #[n(2)]
-        minor: u16,
+        dialect: Dialect,
     },
     /// The ordered connection to a peer is gone. What was sent last may or may not have arrived.
     #[n(6)]
@@ -127,4 +128,15 @@ pub enum Event {
     /// How loaded the machine is: once a second.
     #[n(14)]
     Usage(#[n(0)] Usage),
+    /// A greeting was refused, by the rules of [`crate::wire::Hello::judge`] or as one that nobody expects here: there is
+    /// no connection.
+    #[n(15)]
+    GreetingRefused {
+        /// Who greeted, as far as a certificate proves it.
+        #[n(0)]
+        peer: Option<NodeId>,
+        /// Why it was refused.
+        #[n(1)]
+        code: FaultCode,
+    },
 }

@@ -2,7 +2,7 @@
 //!
 //! | in | out |
 //! |---|---|
-//! | the driver's `Connected` and `Disconnected` | a `Ping` at once; its ends are forgotten |
+//! | the driver's `Connected` and `Disconnected` | `Greeted` and a `Ping` at once; all of it is forgotten |
 //! | the driver's `Usage` | how loaded this node is ([`crate::guard`]) |
 //! | a peer's `Ping` | a `Pong` that says where this node stands, and how loaded it is |
 //! | a peer's `Pong` | its round trip, for the caller to judge; how loaded it is |
@@ -24,7 +24,7 @@ use crate::rng::NodeRng;
 use crate::routing::Rtt;
 use crate::time::{Duration, Instant, Now};
 use crate::wheel::Wheel;
-use crate::wire::{Message, version};
+use crate::wire::{Dialect, Feature, Message};
 
 /// The machine's own stream of the node's randomness.
 const STREAM: u64 = 0x4c49_4e4b;
@@ -66,7 +66,7 @@ enum Due {
 #[derive(Clone, Debug)]
 struct Link {
     boot: BootNo,
-    minor: u16,
+    dialect: Dialect,
     /// How loaded the peer says it is.
     condition: Condition,
     /// Pings without an answer: token, when it left, when it counts as missed. Oldest first; they end in time, so there
@@ -112,13 +112,21 @@ impl Links {
         }
     }
 
-    /// A connection is up; an older one to the same peer is forgotten with its measurements. Pings at once.
-    /// `minor` is the version that is spoken on it.
-    pub fn connected(&mut self, now: Now, peer: NodeId, (boot, minor): (BootNo, u16), out: &mut Effects) {
+    /// A connection is up; an older one to the same peer is forgotten with its measurements and what was spoken on it.
+    /// Pings at once.
+    pub fn connected(
+        &mut self,
+        now: Now,
+        peer: NodeId,
+        (boot, dialect): (BootNo, Dialect),
+        out: &mut Effects,
+    ) {
         self.disconnected(peer);
+        let Dialect { minor, features } = dialect;
+        out.push(Effect::Observe(Observation::Greeted { peer, minor, features }));
         let link = Link {
             boot,
-            minor,
+            dialect,
             condition: Condition::default(),
             unanswered: SmallVec::new(),
             samples: [None; Self::WINDOW],
@@ -129,9 +137,9 @@ impl Links {
         self.ping(now, peer, out);
     }
 
-    /// The minor version that is spoken with a peer; 0 without a connection.
-    pub fn minor(&self, peer: NodeId) -> u16 {
-        self.peers.get(&peer).map_or(0, |link| link.minor)
+    /// Whether a feature may be used with a peer; none without a connection.
+    pub fn may_use(&self, peer: NodeId, feature: Feature) -> bool {
+        self.peers.get(&peer).is_some_and(|link| link.dialect.features.has(feature))
     }
 
     /// A connection is gone. Tells whether it was known.
@@ -145,9 +153,8 @@ impl Links {
 
     /// Answers a peer's ping.
     pub fn receive_ping(&mut self, peer: NodeId, token: u64, out: &mut Effects) {
-        let minor = self.minor(peer);
-        let coordinate = (minor >= version::COORDINATES).then(|| self.coordinates.own());
-        let condition = if minor >= version::CONDITIONS { self.condition() } else { Condition::default() };
+        let coordinate = self.may_use(peer, Feature::Coordinates).then(|| self.coordinates.own());
+        let condition = self.condition_for(peer);
         let message = Box::new(Message::Pong { token, coordinate, condition });
         out.push(Effect::Send { to: peer, message });
     }
@@ -157,6 +164,11 @@ impl Links {
         if let Some(condition) = self.gauge.take(now, usage) {
             out.push(Effect::Observe(Observation::Condition(condition)));
         }
+    }
+
+    /// How loaded this node is, for a peer that knows of it; healthy for others.
+    pub fn condition_for(&self, peer: NodeId) -> Condition {
+        if self.may_use(peer, Feature::Conditions) { self.condition() } else { Condition::default() }
     }
 
     /// How loaded this node is.
@@ -313,7 +325,7 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::MINOR;
+    use crate::wire::Features;
     use proptest::prelude::*;
     use std::vec::Vec;
 
@@ -330,6 +342,7 @@ mod tests {
     /// The tokens of the pings in `out`, which is emptied; other effects fail the test.
     fn pings(out: &mut Effects) -> Vec<u64> {
         out.drain(..)
+            .filter(|effect| !matches!(effect, Effect::Observe(Observation::Greeted { .. })))
             .map(|effect| match effect {
                 Effect::Send { to: PEER, message } => match *message {
                     Message::Ping { token } => token,
@@ -349,7 +362,7 @@ mod tests {
     #[test]
     fn the_least_recent_round_trip_counts_and_the_drivers_queue_does_not() {
         let (mut links, mut out) = (links(), Effects::new());
-        links.connected(at(0), PEER, (BootNo(1), MINOR), &mut out);
+        links.connected(at(0), PEER, (BootNo(1), Dialect::OURS), &mut out);
         assert_eq!(pings(&mut out), [1]);
         assert_eq!((links.rtt(PEER), links.distance(at(0).mono, PEER)), (None, Rtt::Unknown));
         assert_eq!(
@@ -370,7 +383,7 @@ mod tests {
     #[test]
     fn each_ping_is_answered_once_and_by_its_peer() {
         let (mut links, mut out) = (links(), Effects::new());
-        links.connected(at(0), PEER, (BootNo(1), MINOR), &mut out);
+        links.connected(at(0), PEER, (BootNo(1), Dialect::OURS), &mut out);
         assert_eq!(pings(&mut out), [1]);
         links.receive_pong(at(10), PEER, (1, None, Condition::default()), &mut out);
         links.receive_pong(at(11), PEER, (1, None, Condition::default()), &mut out);
@@ -386,7 +399,7 @@ mod tests {
     #[test]
     fn a_ping_without_an_answer_is_missed_once_and_its_late_answer_is_none() {
         let (mut links, mut out) = (links(), Effects::new());
-        links.connected(at(0), PEER, (BootNo(1), MINOR), &mut out);
+        links.connected(at(0), PEER, (BootNo(1), Dialect::OURS), &mut out);
         assert_eq!(pings(&mut out), [1]);
         // Nothing is known: 3 x 200 ms and 500.
         links.wake(at(1_099), &mut out);
@@ -402,7 +415,7 @@ mod tests {
     #[test]
     fn a_far_peer_has_more_time_and_answers_may_overlap() {
         let (mut links, mut out) = (links(), Effects::new());
-        links.connected(at(0), PEER, (BootNo(1), MINOR), &mut out);
+        links.connected(at(0), PEER, (BootNo(1), Dialect::OURS), &mut out);
         links.receive_pong(at(1_000), PEER, (1, None, Condition::default()), &mut out);
         assert_eq!(links.timeout(at(1_000).mono, PEER), Links::TIMEOUT_MAX);
         links.wake(at(2_200), &mut out);
@@ -420,9 +433,9 @@ mod tests {
     fn after_a_reconnect_the_distance_is_a_prediction_until_it_is_measured() {
         let (mut links, mut out) = (links(), Effects::new());
         let there = Some(Coordinates::new([6; 32]).own());
-        links.connected(at(0), PEER, (BootNo(1), MINOR), &mut out);
+        links.connected(at(0), PEER, (BootNo(1), Dialect::OURS), &mut out);
         links.receive_pong(at(30), PEER, (1, there, Condition::default()), &mut out);
-        links.connected(at(100), PEER, (BootNo(2), MINOR), &mut out);
+        links.connected(at(100), PEER, (BootNo(2), Dialect::OURS), &mut out);
         assert!(matches!(links.distance(at(100).mono, PEER), Rtt::Predicted(_)));
         links.receive_pong(at(140), PEER, (2, there, Condition::default()), &mut out);
         assert_eq!(links.distance(at(140).mono, PEER), Rtt::Measured(Duration::from_millis(40)));
@@ -434,7 +447,7 @@ mod tests {
         let (mut links, mut out) = (links(), Effects::new());
         let mut there = Coordinates::new([6; 32]).own();
         there.at_us[3] = i32::MIN;
-        links.connected(at(0), PEER, (BootNo(1), MINOR), &mut out);
+        links.connected(at(0), PEER, (BootNo(1), Dialect::OURS), &mut out);
         assert_eq!(pings(&mut out), [1]);
         assert!(links.receive_pong(at(30), PEER, (1, Some(there), Condition::default()), &mut out).is_some());
         assert_eq!(out.to_vec(), [ignored(Stale::Invalid)]);
@@ -443,22 +456,51 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_of_an_older_version_is_not_told_where_this_node_stands() {
+    fn what_is_spoken_with_a_peer_is_that_of_its_newest_connection() {
         let (mut links, mut out) = (links(), Effects::new());
-        for (minor, told) in [(version::COORDINATES, true), (version::COORDINATES - 1, false)] {
-            links.connected(at(0), PEER, (BootNo(1), minor), &mut out);
+        let without = Dialect { features: Features::named(["gate_views"]), ..Dialect::OURS };
+        for (dialect, told) in [(Dialect::of(0), false), (Dialect::OURS, true), (without, false)] {
+            out.clear();
+            links.connected(at(0), PEER, (BootNo(1), dialect), &mut out);
+            let Dialect { minor, features } = dialect;
+            assert_eq!(out[0], Effect::Observe(Observation::Greeted { peer: PEER, minor, features }));
             out.clear();
             links.receive_ping(PEER, 9, &mut out);
             let [Effect::Send { message, .. }] = &out[..] else { panic!("{out:?}") };
-            assert!(message.since() <= minor);
+            assert!(dialect.knows(message));
             assert_eq!(matches!(**message, Message::Pong { coordinate: Some(_), .. }), told);
+            assert_eq!(links.may_use(PEER, Feature::GateViews), features.has(Feature::GateViews));
         }
+        links.disconnected(PEER);
+        assert!(Feature::ALL.iter().all(|feature| !links.may_use(PEER, *feature)));
+    }
+
+    #[test]
+    fn load_is_told_to_those_who_know_of_it_and_heard_until_the_connection_ends() {
+        let (mut links, mut out) = (links(), Effects::new());
+        links.take_usage(at(0), Usage { memory_permille: 990, ..Usage::default() }, &mut out);
+        for (dialect, told) in [(Dialect::OURS, Condition::Overloaded), (Dialect::of(0), Condition::Healthy)]
+        {
+            links.connected(at(0), PEER, (BootNo(1), dialect), &mut out);
+            out.clear();
+            links.receive_ping(PEER, 9, &mut out);
+            let [Effect::Send { message, .. }] = &out[..] else { panic!("{out:?}") };
+            assert!(dialect.knows(message));
+            assert!(matches!(**message, Message::Pong { condition, .. } if condition == told), "{message:?}");
+        }
+        out.clear();
+        links.receive_pong(at(10), PEER, (2, None, Condition::Busy), &mut out);
+        let heard = Observation::PeerCondition { node: PEER, condition: Condition::Busy };
+        assert_eq!(out.to_vec(), [Effect::Observe(heard)]);
+        assert_eq!(links.peer_condition(PEER), Condition::Busy);
+        links.connected(at(20), PEER, (BootNo(1), Dialect::OURS), &mut out);
+        assert_eq!(links.peer_condition(PEER), Condition::Healthy);
     }
 
     #[test]
     fn a_lost_connection_leaves_nothing() {
         let (mut links, mut out) = (links(), Effects::new());
-        links.connected(at(0), PEER, (BootNo(3), MINOR), &mut out);
+        links.connected(at(0), PEER, (BootNo(3), Dialect::OURS), &mut out);
         assert_eq!(links.boot(PEER), Some(BootNo(3)));
         assert!(links.disconnected(PEER) && !links.disconnected(PEER));
         assert_eq!((links.boot(PEER), links.wake_at(), links.is_connected(PEER)), (None, None, false));
@@ -493,7 +535,7 @@ mod tests {
                 let peer = |ix: u8| NodeId([ix; 16]);
                 links.wake(at(now), &mut out);
                 match op {
-                    Op::Connect(ix) => links.connected(at(now), peer(ix), (BootNo(1), MINOR), &mut out),
+                    Op::Connect(ix) => links.connected(at(now), peer(ix), (BootNo(1), Dialect::OURS), &mut out),
                     Op::Disconnect(ix) => drop(links.disconnected(peer(ix))),
                     Op::Pong(ix, token) => drop(links.receive_pong(at(now), peer(ix), (token, None, Condition::default()), &mut out)),
                     Op::Pass(ms) => {

@@ -12,7 +12,7 @@ use crate::id::{Attempt, DcEpoch, DcId, GateEpoch, JobId, NodeId, RunId, Term, W
 use crate::jobs::{JobStatus, Outcome, WorkflowStatus};
 use crate::manager::{Alert, Crowd};
 use crate::swim::MemberStatus;
-use crate::wire::Malformed;
+use crate::wire::{Features, Malformed};
 
 /// One decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
@@ -55,6 +55,29 @@ pub enum Observation {
         /// How loaded it says it is.
         #[n(1)]
         condition: Condition,
+    },
+    /// A peer is connected, and this is spoken with it.
+    #[n(10)]
+    Greeted {
+        /// The peer.
+        #[n(0)]
+        peer: NodeId,
+        /// The minor version: the lower one of both.
+        #[n(1)]
+        minor: u16,
+        /// The features that both have.
+        #[n(2)]
+        features: Features,
+    },
+    /// A greeting was refused.
+    #[n(11)]
+    GreetingRefused {
+        /// Who greeted, where it is proven.
+        #[n(0)]
+        peer: Option<NodeId>,
+        /// Why.
+        #[n(1)]
+        code: FaultCode,
     },
 
     // ---- membership ----

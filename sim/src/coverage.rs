@@ -32,7 +32,7 @@ pub struct Counts {
     pub faults: Group,
     /// Messages that left a node.
     pub messages: Group,
-    /// Refusals, in replies and answers to clients.
+    /// Refusals, in replies, answers to clients and answers to greetings.
     pub refusals: Group,
     /// How often the rule of an oracle was put to the test: it could have been broken then.
     pub oracles: Group,
@@ -157,7 +157,7 @@ impl Spectator for Watch {
     }
 
     fn interest(&self) -> Interest {
-        Interest::OBSERVATIONS.and(Interest::DEPARTURES).and(Interest::CALLS)
+        Interest::OBSERVATIONS.and(Interest::DEPARTURES).and(Interest::CALLS).and(Interest::GREETINGS)
     }
 
     fn see(&mut self, _: &Scene, fact: &Fact<'_>) -> Result<(), String> {
@@ -170,6 +170,7 @@ impl Spectator for Watch {
                 refusal(message).into_iter().for_each(|fault| self.refused(fault));
             }
             Fact::Answered { answer: Answer::Fault(fault), .. } => self.refused(fault),
+            Fact::GreetingRefused { fault, .. } => self.refused(fault),
             _ => {}
         }
         Ok(())

@@ -105,6 +105,7 @@ pub fn plan(nodes: u16) -> Plan {
             allow_two_voters: true,
             absent: Vec::new(),
             old_version: Vec::new(),
+            greets: Default::default(),
             start_stagger_ms: 0,
             timer_late_us: 0,
             mono_ppm: 0,

@@ -45,7 +45,7 @@ use crate::link::Links;
 use crate::observe::{Observation, Stale};
 use crate::time::{Duration, Instant};
 use crate::wheel::Wheel;
-use crate::wire::{DcLoad, GateView, Message, version};
+use crate::wire::{DcLoad, Feature, GateView, Message};
 
 /// Another gate's view counts for this long.
 pub const VIEW_TTL: Duration = Duration::from_secs(30);
@@ -442,7 +442,7 @@ impl Federation {
             version: self.views_made,
             reaches: reaches.take(GateView::MAX_DCS).collect(),
         };
-        for gate in self.gates.keys().filter(|gate| links.minor(**gate) >= version::GATE_VIEWS) {
+        for gate in self.gates.keys().filter(|gate| links.may_use(**gate, Feature::GateViews)) {
             out.push(Effect::Send { to: *gate, message: Box::new(Message::GateView(view.clone())) });
         }
     }

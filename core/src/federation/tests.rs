@@ -65,7 +65,7 @@ impl Scene {
                 scene.links.connected(
                     now,
                     manager(&name, ix),
-                    (BootNo(1), crate::wire::MINOR),
+                    (BootNo(1), crate::wire::Dialect::OURS),
                     &mut Effects::new(),
                 );
             }

@@ -20,7 +20,7 @@ use crate::jobs::JobStatus;
 use crate::observe::{Observation, Stale};
 use crate::routing::needed_cores;
 use crate::time::{Duration, Instant, Now};
-use crate::wire::{DispatchAccepted, Message, Reconciled, version};
+use crate::wire::{DispatchAccepted, Feature, Message, Reconciled};
 
 /// Redirects that are followed at once; later ones wait like any refusal.
 const MAX_REDIRECTS: u8 = 3;
@@ -329,7 +329,8 @@ impl GateJob {
         };
         let all_wait = self.row.targets.iter().filter(|target| target.counts()).count() == waiting.len();
         let shown = matches!(self.row.status, JobStatus::Submitted | JobStatus::Dispatching);
-        if shown && all_wait && context.minor >= version::JOB_QUEUED && waiting.iter().all(nowhere) {
+        let has_queue = context.minor >= Feature::QueuedJobs.since();
+        if shown && all_wait && has_queue && waiting.iter().all(nowhere) {
             let why = self.why_waiting(&waiting);
             plan.decide(Topic::Queue, GateCommand::JobQueued { by: self.by(job, now), why });
         }

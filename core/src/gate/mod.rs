@@ -265,8 +265,11 @@ impl Gate {
             }
             Event::Datagram { from, packet } => self.swim.receive(now, from, *packet, out),
             Event::Malformed { why, .. } => out.push(Effect::Observe(Observation::Malformed(why))),
-            Event::Connected { peer, boot, minor } => {
-                self.links.connected(now, peer, (boot, minor), out);
+            Event::GreetingRefused { peer, code } => {
+                out.push(Effect::Observe(Observation::GreetingRefused { peer, code }));
+            }
+            Event::Connected { peer, boot, dialect } => {
+                self.links.connected(now, peer, (boot, dialect), out);
                 self.federation.connection_changed(now.mono, peer, &self.links, out);
                 self.wake_couriers(peer);
                 self.reconcile_with(now, peer, out);

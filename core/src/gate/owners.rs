@@ -2,14 +2,13 @@
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::hash::{Hash, Hasher};
 
 use super::command::{GateCommand, MAX_ASSIGNED};
 use super::{About, Gate, Timer};
-use crate::digest::Digest;
 use crate::effect::{Effect, Effects, HaltReason};
 use crate::id::{JobId, NodeId};
 use crate::observe::Observation;
+use crate::routing::rendezvous;
 use crate::time::{Duration, Instant, Now};
 use crate::wire::Message;
 
@@ -22,16 +21,6 @@ pub(super) struct Drain {
     deadline: Instant,
     /// Its jobs are in other hands; its lease is given up.
     released: bool,
-}
-
-/// The gate of a job among these: the highest weight wins, so a change of the set moves only the jobs that must move.
-fn rendezvous(job: JobId, gates: &BTreeSet<NodeId>) -> Option<NodeId> {
-    let weight = |gate: &NodeId| {
-        let mut digest = Digest::default();
-        (job, gate).hash(&mut digest);
-        digest.finish()
-    };
-    gates.iter().copied().max_by_key(|gate| (weight(gate), *gate))
 }
 
 impl Gate {
@@ -64,7 +53,7 @@ impl Gate {
             let state = self.ledger.state();
             let new = |job: &JobId| {
                 let record = state.jobs.get(job)?;
-                Some((*job, record.row.gate_epoch.next(), rendezvous(*job, takers)?))
+                Some((*job, record.row.gate_epoch.next(), rendezvous(*job, takers.iter().copied())?))
             };
             let jobs: Vec<_> = batch.iter().filter_map(new).collect();
             if jobs.is_empty()

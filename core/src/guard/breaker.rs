@@ -111,6 +111,31 @@ mod tests {
         Instant::from_nanos(ms * 1_000_000)
     }
 
+    #[test]
+    fn failures_count_for_a_while_and_an_answer_forgets_them_at_once() {
+        let twice = || {
+            let mut breakers = Breakers::default();
+            assert!(!breakers.failed(at(0), PEER) && !breakers.failed(at(5_000), PEER));
+            breakers
+        };
+        for (third_ms, opens) in [(5_001, true), (29_999, true), (30_000, false), (35_000, false)] {
+            let mut breakers = twice();
+            assert!(breakers.allows(at(third_ms), PEER));
+            assert_eq!(breakers.failed(at(third_ms), PEER), opens, "{third_ms}");
+            assert_eq!(breakers.allows(at(third_ms), PEER), !opens);
+        }
+        // Both have left the window: it takes three new ones.
+        let mut breakers = twice();
+        let opened = [35_000, 36_000, 37_000].map(|ms| breakers.failed(at(ms), PEER));
+        assert_eq!(opened, [false, false, true]);
+        assert!(breakers.allows(at(37_000), OTHER) && !breakers.peers.contains_key(&OTHER));
+
+        let mut breakers = twice();
+        assert!(!breakers.answered(PEER));
+        assert!(breakers.peers.is_empty());
+        assert!(!breakers.failed(at(6_000), PEER) && !breakers.failed(at(7_000), PEER));
+    }
+
     /// A circuit that opened at 55 s.
     fn opened() -> Breakers {
         let mut breakers = Breakers::default();

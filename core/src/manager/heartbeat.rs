@@ -7,7 +7,7 @@ use super::{Manager, Timer, Told};
 use crate::effect::Effects;
 use crate::id::NodeId;
 use crate::time::Now;
-use crate::wire::{DcLoad, Message, version};
+use crate::wire::{DcLoad, Feature, Message};
 
 impl Manager {
     /// Tells every gate how the datacenter stands.
@@ -34,7 +34,7 @@ impl Manager {
             queued_shards: self.queued_shards(),
             jobs: self.ledger.state().jobs.len() as u32,
             known_workers: self.pool.iter().count() as u32,
-            conditions: match self.links.minor(gate) >= version::CONDITIONS {
+            conditions: match self.links.may_use(gate, Feature::Conditions) {
                 true => self.pool.conditions(now, &self.config.timing),
                 false => Counts::default(),
             },

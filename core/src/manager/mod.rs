@@ -66,7 +66,7 @@ use crate::store::Store;
 use crate::swim::{MemberStatus, Rules, Swim, SwimConfig};
 use crate::time::{Duration, Instant, Now};
 use crate::wheel::Wheel;
-use crate::wire::Message;
+use crate::wire::{Dialect, Message};
 
 /// The manager's own stream in its node's.
 const STREAM: u64 = 0x6d61_6e61_6765;
@@ -298,7 +298,10 @@ impl Manager {
             }
             Event::Datagram { from, packet } => self.swim.receive(now, from, *packet, out),
             Event::Malformed { why, .. } => self.observe(Observation::Malformed(why), out),
-            Event::Connected { peer, boot, minor } => self.connected(now, peer, (boot, minor), out),
+            Event::GreetingRefused { peer, code } => {
+                self.observe(Observation::GreetingRefused { peer, code }, out);
+            }
+            Event::Connected { peer, boot, dialect } => self.connected(now, peer, (boot, dialect), out),
             Event::Disconnected { peer } => {
                 if self.links.disconnected(peer) {
                     self.pool.disconnected(peer);
@@ -318,7 +321,7 @@ impl Manager {
                 self.store.fail_and_halt(out);
             }
             Event::Api { call, .. } => {
-                let fault = Fault::new(FaultCode::RoleDenied, "a manager takes no client calls; ask a gate");
+                let fault = Fault::new(FaultCode::RoleDenied, "a manager serves no clients: ask a gate");
                 self.observe(Observation::Refused(fault.code), out);
                 out.push(Effect::Answer { call, answer: Box::new(Answer::Fault(fault)) });
             }
@@ -343,8 +346,8 @@ impl Manager {
         self.dirty.extend(self.ledger.state().jobs.keys().copied());
     }
 
-    fn connected(&mut self, now: Now, peer: NodeId, version: (BootNo, u16), out: &mut Effects) {
-        self.links.connected(now, peer, version, out);
+    fn connected(&mut self, now: Now, peer: NodeId, how: (BootNo, Dialect), out: &mut Effects) {
+        self.links.connected(now, peer, how, out);
         self.pool.disconnected(peer);
         if self.is_gate(peer) {
             self.heartbeat(now, peer, out);

@@ -5,15 +5,14 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::hash::{Hash, Hasher};
 
 use super::command::Command;
 use super::job::Duty;
 use super::{Asked, Manager, Timer};
-use crate::digest::Digest;
 use crate::effect::{Effect, Effects, HaltReason};
 use crate::id::{DcEpoch, JobId, NodeId};
 use crate::observe::Observation;
+use crate::routing::rendezvous;
 use crate::time::{Instant, Now};
 
 /// How far a leaving manager is.
@@ -23,15 +22,6 @@ pub enum Draining {
     Handing(Instant),
     /// It has ended its lease and waits for that to be in the log, until then at the latest.
     Releasing(Instant),
-}
-
-/// The owner of a job among these nodes: the one with the highest hash.
-pub fn rendezvous(job: JobId, nodes: impl Iterator<Item = NodeId>) -> Option<NodeId> {
-    nodes.max_by_key(|node| {
-        let mut digest = Digest::default();
-        (job, node).hash(&mut digest);
-        (digest.finish(), *node)
-    })
 }
 
 impl Manager {

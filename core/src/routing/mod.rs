@@ -1,12 +1,14 @@
-//! Which datacenters a job goes to: a pure function of what a gate knows about them.
+//! Which datacenters a job goes to, and which node of a tier: pure functions of what a node knows about them.
 //!
 //! In: one [`Candidate`] for each usable datacenter. Out: their order, the same at every gate that knows the same. A
 //! round trip is measured, predicted or unknown, as a type: an unknown one is no number, and never wins a tie.
 
 use alloc::vec::Vec;
 use core::cmp::{Ordering, Reverse};
+use core::hash::{Hash, Hasher};
 
-use crate::id::DcId;
+use crate::digest::Digest;
+use crate::id::{DcId, JobId, NodeId};
 use crate::jobs::{ExecutorKind, JobSpec, WorkflowSpec};
 use crate::time::Duration;
 
@@ -76,6 +78,16 @@ pub fn rank(candidates: &mut [Candidate]) {
             .then_with(|| one.rtt.nearer_first(other.rtt))
             .then_with(|| one.dc.cmp(&other.dc))
     });
+}
+
+/// Who of these nodes gets a job: the one with the highest hash of both. Every leader comes to the same, the jobs of a
+/// lost node spread evenly, and a change of the set moves only jobs that the lost one had or the new one wins.
+pub fn rendezvous(job: JobId, nodes: impl Iterator<Item = NodeId>) -> Option<NodeId> {
+    nodes.max_by_key(|node| {
+        let mut digest = Digest::default();
+        (job, node).hash(&mut digest);
+        (digest.finish(), *node)
+    })
 }
 
 /// The names of ranked candidates.
@@ -174,6 +186,35 @@ mod tests {
             let mut shuffled = all.clone();
             crate::rng::NodeRng::new([seed as u8; 32], seed).shuffle(&mut shuffled);
             prop_assert_eq!(ranked(all), ranked(shuffled));
+        }
+    }
+
+    /// A hundred nodes and a thousand jobs, by the name of a node that is left out.
+    fn owners(without: Option<u8>) -> Vec<NodeId> {
+        let nodes = (0..100u8).filter(|node| Some(*node) != without).map(|node| NodeId([node; 16]));
+        let nodes: Vec<NodeId> = nodes.collect();
+        let job = |n: u16| {
+            let mut id = [0; 16];
+            id[..2].copy_from_slice(&n.to_be_bytes());
+            JobId(id)
+        };
+        (0..1_000)
+            .map(|n| rendezvous(job(n), nodes.iter().rev().copied()).expect("there are nodes"))
+            .collect()
+    }
+
+    proptest! {
+        /// One node leaves, or comes back: only jobs that it has change hands, one in a hundred, and to many others.
+        #[test]
+        fn only_the_jobs_of_the_one_that_comes_or_goes_move(gone in 0..100u8) {
+            let (all, rest) = (owners(None), owners(Some(gone)));
+            let gone = NodeId([gone; 16]);
+            let moved: Vec<_> = all.iter().zip(&rest).filter(|(was, is)| was != is).collect();
+            prop_assert!(moved.iter().all(|(was, _)| **was == gone));
+            prop_assert!((1..=30).contains(&moved.len()), "{}", moved.len());
+            let takers: alloc::collections::BTreeSet<_> = moved.iter().map(|(_, is)| **is).collect();
+            prop_assert!(takers.len() * 2 > moved.len());
+            prop_assert_eq!(all, owners(None));
         }
     }
 }

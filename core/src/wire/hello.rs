@@ -1,9 +1,11 @@
 //! The handshake: who is at the other end of a connection, and do we speak the same language?
 //!
 //! The dialler sends [`Hello`], the acceptor answers [`HelloAck`], each as the first frame of its direction; anything
-//! else first closes the connection. The layout of these two frames is the same in every major version. The driver
-//! compares the Hello with the certificate; the rules that need no certificate are here. Knows no socket, no TLS.
+//! else first closes the connection. The layout of these two frames is the same in every major version. Drivers read the
+//! certificate ([`Claims`]); whether a greeting is believed, and who may be connected with whom, is judged here
+//! ([`Hello::judge`]) and nowhere else. Knows no socket, no TLS.
 
+use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,7 +13,9 @@ use minicbor::{Decode, Encode};
 
 use super::frame::{Frame, LENGTH_LEN, TooLarge, decode_cbor, encode_body, split_frame};
 use super::kind::{Class, SMALL, may_connect};
-use super::{MAJOR, MINOR, Malformed};
+use super::version::{Dialect, Feature, Features};
+use super::{MAJOR, Malformed};
+use crate::config::NodeConfig;
 use crate::fault::{Fault, FaultCode};
 use crate::id::{BootNo, DcId, NodeId, Role};
 use crate::swim::Addr;
@@ -22,6 +26,9 @@ const KIND_HELLO: u16 = 0xff00;
 const KIND_HELLO_ACK: u16 = 0xff01;
 /// Longest name of a cluster or node, in bytes.
 pub const MAX_NAME: usize = 64;
+/// Most features of one greeting, and the longest name of one, in bytes: together they fit into a small frame.
+pub const MAX_FEATURES: usize = 32;
+const MAX_FEATURE: usize = 20;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -44,7 +51,7 @@ pub struct Hello {
     /// Minor version: the lower one of the two is spoken.
     #[n(1)]
     pub minor: u16,
-    /// The cluster; 1 to 64 bytes.
+    /// The cluster, which is its environment as well; 1 to 64 bytes.
     #[n(2)]
     pub cluster: String,
     /// The node's role.
@@ -68,6 +75,22 @@ pub struct Hello {
     /// Where it takes datagrams.
     #[n(9)]
     pub addr: Addr,
+    /// The features that it has, by name; at most [`MAX_FEATURES`]. A version before the first of them says nothing.
+    #[n(10)]
+    pub features: Option<Vec<String>>,
+}
+
+/// What a certificate says of its node: the same in every greeting that it proves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// The cluster.
+    pub cluster: String,
+    /// The role.
+    pub role: Role,
+    /// The datacenter; [`DcId::NONE`] for gates.
+    pub dc: DcId,
+    /// The configured name.
+    pub name: String,
 }
 
 /// The acceptor's answer: who it is, or why not.
@@ -78,43 +101,114 @@ pub struct HelloAck {
     pub answer: Result<Hello, Fault>,
 }
 
-/// The version spoken on a connection: the same major, the lower minor; `None` where the majors differ.
-pub fn negotiate(ours: (u16, u16), theirs: (u16, u16)) -> Option<(u16, u16)> {
-    (ours.0 == theirs.0).then(|| (ours.0, ours.1.min(theirs.1)))
-}
-
 /// Whether `me` dials `other` (else `other` dials `me`): workers dial managers, managers dial gates, inside a tier the
 /// smaller id dials the larger.
 pub fn dials(me: (Role, NodeId), other: (Role, NodeId)) -> bool {
     me.0 > other.0 || (me.0 == other.0 && me.1 < other.1)
 }
 
-impl Hello {
-    /// The version that this build speaks.
-    pub const VERSION: (u16, u16) = (MAJOR as u16, MINOR);
+impl Claims {
+    /// The node's id.
+    pub fn node(&self) -> NodeId {
+        NodeId::derive(&self.cluster, self.role, self.dc.as_str(), &self.name)
+    }
 
-    /// What this node may expect of a peer that says this; the refusal otherwise. Gives the version to speak.
-    pub fn judge(&self, me: &Self) -> Result<(u16, u16), Fault> {
+    /// The URI that says this: `tidegate://cluster/role/dc/name`, with `-` for the datacenter of a gate.
+    pub fn uri(&self) -> String {
+        let dc = if self.dc == DcId::NONE { "-" } else { self.dc.as_str() };
+        format!("tidegate://{}/{}/{dc}/{}", self.cluster, self.role.as_str(), self.name)
+    }
+
+    /// Reads a URI; `None` where it is not one of ours.
+    pub fn parse(uri: &str) -> Option<Self> {
+        let mut parts = uri.strip_prefix("tidegate://")?.split('/');
+        let (cluster, role, dc, name) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        if parts.next().is_some() || cluster.is_empty() || name.is_empty() {
+            return None;
+        }
+        let role =
+            [Role::Gate, Role::Manager, Role::Worker].into_iter().find(|known| known.as_str() == role)?;
+        let dc = if dc == "-" { DcId::NONE } else { DcId::new(dc).ok()? };
+        ((role == Role::Gate) == (dc == DcId::NONE)).then(|| Self {
+            cluster: cluster.to_owned(),
+            role,
+            dc,
+            name: name.to_owned(),
+        })
+    }
+}
+
+impl Hello {
+    /// How a node of this configuration greets: with all that its version has, but for what it is to do without.
+    pub fn of(config: &NodeConfig, boot: BootNo, without: Features) -> Self {
+        let features = Features::of(config.minor).without(without);
+        let features = features.iter().map(|feature| feature.as_str().to_owned());
+        Self {
+            major: MAJOR.into(),
+            minor: config.minor,
+            cluster: config.cluster.clone(),
+            role: config.role,
+            dc: config.dc,
+            name: config.name.clone(),
+            node: config.node,
+            boot,
+            connection: ConnectionKind::Ordered,
+            addr: config.addr,
+            features: (config.minor >= Feature::Coordinates.since()).then(|| features.collect()),
+        }
+    }
+
+    /// What it says that it speaks, as far as this version knows it.
+    pub fn dialect(&self) -> Dialect {
+        let names = self.features.iter().flatten().map(String::as_str);
+        Dialect { minor: self.minor, features: Features::named(names) }
+    }
+
+    /// What it says of its node.
+    fn said(&self) -> Claims {
+        Claims { cluster: self.cluster.clone(), role: self.role, dc: self.dc, name: self.name.clone() }
+    }
+
+    /// Whether this node may be connected with a peer that says this and shows a certificate with these claims, and what
+    /// they speak then. The cluster is looked at first: of a stranger to it nothing else is believed, nor told.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, which names both sides of what does not fit.
+    pub fn judge(&self, claims: Option<&Claims>, me: &Self) -> Result<Dialect, Fault> {
         let refuse = |code, why: String| Err(Fault::new(code, why));
-        let (ours, theirs) = ((me.major, me.minor), (self.major, self.minor));
-        let Some(version) = negotiate(ours, theirs) else {
-            let why = format!("version {}.{} here, {}.{} there", ours.0, ours.1, theirs.0, theirs.1);
-            return refuse(FaultCode::UnsupportedVersion, why);
-        };
         if self.cluster != me.cluster {
-            return refuse(FaultCode::WrongCluster, format!("this node belongs to cluster {:?}", me.cluster));
+            let why = format!("cluster {:?} here, {:?} there", me.cluster, self.cluster);
+            return refuse(FaultCode::WrongCluster, why);
+        }
+        let (theirs, ours) = (self.role.as_str(), me.role.as_str());
+        match claims {
+            Some(claims) if *claims == self.said() => {}
+            Some(claims) => {
+                let why =
+                    format!("the certificate says {}, the greeting {}", claims.uri(), self.said().uri());
+                return refuse(FaultCode::Unauthorized, why);
+            }
+            None => {
+                let why = format!("a {theirs} without a node's certificate has no business with a {ours}");
+                return refuse(FaultCode::Unauthorized, why);
+            }
         }
         if !may_connect(self.role, me.role) {
-            let why = format!("a {} has no business with a {}", self.role.as_str(), me.role.as_str());
-            return refuse(FaultCode::RoleDenied, why);
+            return refuse(FaultCode::RoleDenied, format!("a {theirs} has no business with a {ours}"));
+        }
+        if self.major != me.major {
+            let why = format!("version {}.{} here, {}.{} there", me.major, me.minor, self.major, self.minor);
+            return refuse(FaultCode::UnsupportedVersion, why);
         }
         if (self.role == Role::Gate) != (self.dc == DcId::NONE) {
             return refuse(FaultCode::Invalid, "gates have no datacenter, all other nodes have one".into());
         }
         if self.role != Role::Gate && me.role != Role::Gate && self.dc != me.dc {
-            return refuse(FaultCode::RoleDenied, format!("this node belongs to datacenter {}", me.dc));
+            let why = format!("a {theirs} of {} has no business with a {ours} of {}", self.dc, me.dc);
+            return refuse(FaultCode::RoleDenied, why);
         }
-        if self.node != NodeId::derive(&self.cluster, self.role, self.dc.as_str(), &self.name) {
+        if self.node != self.said().node() {
             return refuse(
                 FaultCode::Invalid,
                 "the id does not follow from cluster, role, datacenter and name".into(),
@@ -126,7 +220,7 @@ impl Hello {
                 "this is the node's own id: two nodes have the same name".into(),
             );
         }
-        Ok(version)
+        Ok(me.dialect().common(self.dialect()))
     }
 
     /// Appends it as one frame.
@@ -146,7 +240,9 @@ impl Hello {
 
     fn validate(&self) -> Result<(), Malformed> {
         let named = |name: &String| (1..=MAX_NAME).contains(&name.len());
-        if named(&self.cluster) && named(&self.name) { Ok(()) } else { Err(Malformed::Bounds) }
+        let features = self.features.as_deref().unwrap_or_default();
+        let listed = features.len() <= MAX_FEATURES && features.iter().all(|name| name.len() <= MAX_FEATURE);
+        if named(&self.cluster) && named(&self.name) && listed { Ok(()) } else { Err(Malformed::Bounds) }
     }
 }
 
@@ -188,6 +284,8 @@ fn first_frame(bytes: &[u8], kind: u16) -> Result<Option<(usize, &[u8])>, Malfor
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::MINOR;
+    use std::vec;
 
     fn hello(role: Role, dc: &str, name: &str) -> Hello {
         Hello {
@@ -201,19 +299,24 @@ mod tests {
             boot: BootNo(3),
             connection: ConnectionKind::Ordered,
             addr: Addr { ip: [7; 16], port: 9 },
+            features: Some(Features::of(MINOR).iter().map(|feature| feature.as_str().to_owned()).collect()),
         }
     }
 
+    fn judged(peer: &Hello, me: &Hello) -> Result<Dialect, Fault> {
+        peer.judge(Some(&peer.said()), me)
+    }
+
     fn code(peer: &Hello, me: &Hello) -> FaultCode {
-        peer.judge(me).unwrap_err().code
+        judged(peer, me).unwrap_err().code
     }
 
     #[test]
-    fn a_peer_is_judged_by_version_cluster_role_datacenter_and_id() {
+    fn a_peer_is_judged_by_cluster_role_version_datacenter_and_id() {
         let me = hello(Role::Manager, "fra", "m1");
         let good = hello(Role::Worker, "fra", "w1");
-        assert_eq!(good.judge(&me), Ok(Hello::VERSION));
-        assert_eq!(Hello { minor: MINOR + 1, ..good.clone() }.judge(&me), Ok(Hello::VERSION));
+        assert_eq!(judged(&good, &me), Ok(Dialect::OURS));
+        assert_eq!(judged(&Hello { minor: MINOR + 1, ..good.clone() }, &me), Ok(Dialect::OURS));
 
         assert_eq!(code(&Hello { major: 99, ..good.clone() }, &me), FaultCode::UnsupportedVersion);
         assert_eq!(code(&Hello { cluster: "c2".into(), ..good.clone() }, &me), FaultCode::WrongCluster);
@@ -222,6 +325,105 @@ mod tests {
         assert_eq!(code(&hello(Role::Worker, "", "w1"), &me), FaultCode::Invalid);
         assert_eq!(code(&Hello { node: NodeId([1; 16]), ..good }, &me), FaultCode::Invalid);
         assert_eq!(code(&me, &me), FaultCode::Invalid);
+    }
+
+    #[test]
+    fn the_cluster_comes_before_all_else_and_a_refusal_names_both_sides() {
+        let me = hello(Role::Manager, "fra", "m1");
+        let good = hello(Role::Worker, "fra", "w1");
+        let why =
+            |peer: &Hello, claims: Option<&Claims>| std::format!("{}", peer.judge(claims, &me).unwrap_err());
+        let stranger =
+            Hello { major: 9, cluster: "c2".into(), role: Role::Worker, ..hello(Role::Gate, "", "x") };
+        assert_eq!(why(&stranger, None), "WrongCluster: cluster \"c1\" here, \"c2\" there");
+        let other = Hello { major: 2, ..good.clone() };
+        assert_eq!(why(&other, Some(&other.said())), "UnsupportedVersion: version 1.1 here, 2.1 there");
+        assert_eq!(
+            why(&good, None),
+            "Unauthorized: a worker without a node's certificate has no business with a manager"
+        );
+        let gate = hello(Role::Gate, "", "w1");
+        assert_eq!(
+            why(&gate, Some(&good.said())),
+            "Unauthorized: the certificate says tidegate://c1/worker/fra/w1, the greeting tidegate://c1/gate/-/w1"
+        );
+        let far = hello(Role::Worker, "ams", "w1");
+        assert_eq!(
+            why(&far, Some(&far.said())),
+            "RoleDenied: a worker of ams has no business with a manager of fra"
+        );
+    }
+
+    #[test]
+    fn every_pair_of_roles_is_allowed_or_refused_with_both_named() {
+        let nodes =
+            [hello(Role::Gate, "", "x"), hello(Role::Manager, "fra", "x"), hello(Role::Worker, "fra", "x")];
+        let allowed = |from: Role, to: Role| match (from, to) {
+            (Role::Gate, to) => to != Role::Worker,
+            (Role::Manager, _) => true,
+            (Role::Worker, to) => to == Role::Manager,
+        };
+        for from in &nodes {
+            for to in &nodes {
+                let to = hello(to.role, to.dc.as_str(), "y");
+                match judged(from, &to) {
+                    Ok(_) => assert!(allowed(from.role, to.role)),
+                    Err(fault) => {
+                        assert!(!allowed(from.role, to.role) && fault.code == FaultCode::RoleDenied);
+                        let (one, other) = (from.role.as_str(), to.role.as_str());
+                        assert_eq!(fault.detail, std::format!("a {one} has no business with a {other}"));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_greeting_claims_beyond_what_is_known_is_left_out() {
+        let me = hello(Role::Manager, "fra", "m1");
+        let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        for (minor, features, spoken) in [
+            (
+                MINOR,
+                names(&["teleport", "gate_views", "coordinates", "gate_views"]),
+                "coordinates gate_views",
+            ),
+            (MINOR + 5, names(&["queued_jobs", "warp"]), "queued_jobs"),
+            (MINOR, names(&[]), ""),
+            (MINOR, None, ""),
+            (0, names(&["coordinates"]), ""),
+        ] {
+            let peer = Hello { minor, features, ..hello(Role::Worker, "fra", "w1") };
+            let mut bytes = Vec::new();
+            peer.encode(&mut bytes).unwrap();
+            assert_eq!(Hello::decode(&bytes), Ok(Some((bytes.len(), peer.clone()))));
+            let there = judged(&peer, &me).unwrap();
+            assert_eq!((there.minor, String::from(there.features)), (minor.min(MINOR), spoken.to_owned()));
+            assert_eq!(judged(&me, &peer), Ok(there), "the same at both ends");
+        }
+    }
+
+    #[test]
+    fn claims_survive_their_uri_and_nothing_else_is_one() {
+        let claims =
+            [hello(Role::Worker, "fra", "w1"), hello(Role::Gate, "", "g1")].map(|hello| hello.said());
+        for claims in claims {
+            assert_eq!(Claims::parse(&claims.uri()), Some(claims));
+        }
+        for bad in [
+            "",
+            "https://c/worker/fra/w1",
+            "tidegate://c/worker/fra",
+            "tidegate://c/worker/fra/w1/x",
+            "tidegate://c/boss/fra/w1",
+            "tidegate://c/worker/-/w1",
+            "tidegate://c/gate/fra/g1",
+            "tidegate:///gate/-/g1",
+            "tidegate://c/gate/-/",
+            "tidegate://c/worker/FRA/w1",
+        ] {
+            assert_eq!(Claims::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]
@@ -262,7 +464,17 @@ mod tests {
         );
 
         let mut bytes = Vec::new();
-        Hello { name: "x".repeat(MAX_NAME + 1), ..hello }.encode(&mut bytes).unwrap();
+        Hello { name: "x".repeat(MAX_NAME + 1), ..hello.clone() }.encode(&mut bytes).unwrap();
         assert_eq!(Hello::decode(&bytes), Err(Malformed::Bounds));
+        for features in [vec!["x".to_owned(); MAX_FEATURES + 1], vec!["x".repeat(MAX_FEATURE + 1)]] {
+            let mut bytes = Vec::new();
+            Hello { features: Some(features), ..hello.clone() }.encode(&mut bytes).unwrap();
+            assert_eq!(Hello::decode(&bytes), Err(Malformed::Bounds));
+        }
+        let longest = Some(vec!["x".repeat(MAX_FEATURE); MAX_FEATURES]);
+        let mut bytes = Vec::new();
+        let name = "x".repeat(MAX_NAME);
+        Hello { features: longest, cluster: name.clone(), name, ..hello }.encode(&mut bytes).unwrap();
+        assert!(Hello::decode(&bytes).is_ok());
     }
 }

@@ -3,6 +3,7 @@
 mod frame;
 mod hello;
 mod kind;
+mod mark;
 mod message;
 mod part;
 mod row;
@@ -12,14 +13,15 @@ mod skim;
 #[cfg(test)]
 mod tests;
 mod validate;
-pub mod version;
+mod version;
 
 pub use frame::{
     Frame, HEADER_LEN, LENGTH_LEN, MAX_FRAME, MAX_PACKET, TooLarge, decode_frame, decode_packet,
     encode_frame, encode_packet, split_frame,
 };
-pub use hello::{ConnectionKind, Hello, HelloAck, dials, negotiate};
+pub use hello::{Claims, ConnectionKind, Hello, HelloAck, dials};
 pub use kind::{Class, Kind, may_connect, may_send};
+pub use mark::Mark;
 pub use message::Message;
 pub use part::{
     AbortedWas, Capacity, DcLoad, DispatchAccepted, GateView, HeldShard, Reconciled, ReserveShard, RunPhase,
@@ -27,7 +29,7 @@ pub use part::{
 };
 pub use row::{decode_row, encode_row};
 pub use validate::{MAX_DC_WINDOWS, MAX_HELD, MAX_JOBS, MAX_SHARD_WINDOWS, MAX_WHY, OutOfBounds};
-pub use version::MINOR;
+pub use version::{Dialect, Feature, Features, MINOR};
 
 use minicbor::{Decode, Encode};
 
@@ -63,6 +65,12 @@ pub enum Malformed {
     /// A datagram that was seen before, or of an earlier boot.
     #[n(7)]
     Replay,
+    /// A datagram of another cluster.
+    #[n(8)]
+    Cluster,
+    /// A datagram of another major version.
+    #[n(9)]
+    Version,
 }
 
 impl Malformed {

@@ -9,7 +9,7 @@ use crate::guard::Condition;
 use crate::id::{BootNo, NodeId};
 use crate::observe::{Observation, Stale};
 use crate::time::{Duration, Instant, Now};
-use crate::wire::{HeldShard, Message, version};
+use crate::wire::{Dialect, HeldShard, Message};
 
 /// Heartbeats on a change of free cores are at least this far apart: a gang of reservations is one change.
 const HEARTBEAT_GAP: Duration = Duration::from_millis(100);
@@ -54,11 +54,11 @@ impl Worker {
         self.managers.get(&manager).and_then(|manager| manager.heard).unwrap_or(Instant::ZERO)
     }
 
-    pub(super) fn connected(&mut self, now: Now, peer: NodeId, version: (BootNo, u16), out: &mut Effects) {
+    pub(super) fn connected(&mut self, now: Now, peer: NodeId, how: (BootNo, Dialect), out: &mut Effects) {
         if !self.heard(now, peer) {
             return ignore(Stale::Sender, out);
         }
-        self.links.connected(now, peer, version, out);
+        self.links.connected(now, peer, how, out);
         self.register(now, peer, out);
         let jobs: Vec<_> =
             self.jobs.iter().filter(|(_, job)| job.owner == peer).map(|(job, _)| *job).collect();
@@ -155,14 +155,13 @@ impl Worker {
     }
 
     fn heartbeat_message(&self, to: NodeId) -> Message {
-        let tells = self.links.minor(to) >= version::CONDITIONS;
         Message::WorkerHeartbeat {
             boot: self.boot,
             version: self.heartbeat.version,
             free_cores: self.free_cores(),
             draining: self.drain.is_some(),
             held: self.held(),
-            condition: if tells { self.links.condition() } else { Condition::default() },
+            condition: self.links.condition_for(to),
         }
     }
 

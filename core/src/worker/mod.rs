@@ -221,7 +221,10 @@ impl Worker {
             }
             Event::Datagram { from, packet } => self.swim.receive(now, from, *packet, out),
             Event::Malformed { why, .. } => out.push(Effect::Observe(Observation::Malformed(why))),
-            Event::Connected { peer, boot, minor } => self.connected(now, peer, (boot, minor), out),
+            Event::GreetingRefused { peer, code } => {
+                out.push(Effect::Observe(Observation::GreetingRefused { peer, code }));
+            }
+            Event::Connected { peer, boot, dialect } => self.connected(now, peer, (boot, dialect), out),
             Event::Disconnected { peer } => self.disconnected(peer, out),
             Event::Stored { token } => {
                 self.store.stored(token, out);

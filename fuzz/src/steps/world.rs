@@ -196,7 +196,7 @@ impl World {
     fn connect(&mut self, a: usize, b: usize) {
         if a != b && may_connect(self.role(b), self.role(a)) && self.seats[b].runs() {
             let (peer, boot) = (self.seats[b].config.node, self.seats[b].boot());
-            self.step(a, 0, Event::Connected { peer, boot, minor: tidegate_core::wire::MINOR });
+            self.step(a, 0, Event::Connected { peer, boot, dialect: wire::Dialect::OURS });
         }
     }
 

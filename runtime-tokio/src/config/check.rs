@@ -10,11 +10,12 @@ use std::thread::available_parallelism;
 use tidegate_core::config::{Limits, Offer, Timing};
 use tidegate_core::id::{DcId, Role};
 use tidegate_core::jobs::ExecutorKind;
+use tidegate_core::wire::{Feature, Features};
 use toml::Spanned;
 use tracing_subscriber::filter::Targets;
 
 use super::schema::{
-    ApiSection, DatacenterSection, ExecutorName, File, HttpPolicy, LogFormatName, MemberSection,
+    ApiSection, DatacenterSection, ExecutorName, FeatureName, File, HttpPolicy, LogFormatName, MemberSection,
     SecretSource, TokenRole, TokenSection, WorkerSection,
 };
 
@@ -37,6 +38,8 @@ pub struct NodeFile {
     pub advertise: String,
     /// Allows a tier of two voters.
     pub allow_two_voters: bool,
+    /// What it does not use with other nodes, although its version could.
+    pub without: Features,
     /// PEM: certificates that are trusted to name nodes.
     pub authority: PathBuf,
     /// PEM: the node's certificate chain.
@@ -178,6 +181,13 @@ pub(super) fn check(path: &Path, file: File, role: Role) -> Result<NodeFile, Wro
         listen: file.listen.into_inner().0,
         advertise,
         allow_two_voters: file.allow_two_voters,
+        without: Features::named(file.without.iter().map(|feature| {
+            let feature = match feature {
+                FeatureName::Coordinates => Feature::Coordinates,
+                FeatureName::GateViews => Feature::GateViews,
+            };
+            feature.as_str()
+        })),
         authority: base.join(file.tls.authority),
         certificate: base.join(file.tls.certificate),
         key: base.join(file.tls.key),

@@ -20,6 +20,8 @@ pub(super) struct File {
     pub(super) advertise: Option<Spanned<Address>>,
     #[serde(default)]
     pub(super) allow_two_voters: bool,
+    #[serde(default)]
+    pub(super) without: Vec<FeatureName>,
     pub(super) tls: TlsSection,
     pub(super) gossip: GossipSection,
     pub(super) api: Option<Spanned<ApiSection>>,
@@ -34,6 +36,14 @@ pub(super) struct File {
     pub(super) limits: LimitsSection,
     #[serde(default)]
     pub(super) log: LogSection,
+}
+
+/// A feature of connections, by its name in greetings.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum FeatureName {
+    Coordinates,
+    GateViews,
 }
 
 #[derive(Debug, Deserialize)]

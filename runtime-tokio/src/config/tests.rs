@@ -158,6 +158,19 @@ fn two_voters_need_a_word() {
 }
 
 #[test]
+fn a_feature_that_is_turned_off_has_a_known_name() {
+    use tidegate_core::wire::Features;
+    let with = |line: &str| {
+        let head = format!("name = \"g1\"\nlisten = \"127.0.0.1:1\"\n{line}");
+        parse(Path::new("x"), &text(&head, "[api]\nlisten = \"127.0.0.1:1\"\n"), Role::Gate)
+    };
+    assert_eq!(with("").unwrap().without, Features::NONE);
+    let off = with("without = [\"gate_views\", \"coordinates\"]\n").unwrap().without;
+    assert_eq!(off.to_string(), "coordinates gate_views");
+    assert!(with("without = [\"queued_jobs\"]\n").is_err(), "the log decides, not a node");
+}
+
+#[test]
 fn leases_that_could_not_be_renewed_are_refused() {
     assert!(worker("[timing]\nlease_ttl = \"5s\"\nlease_renew = \"3s\"\n").is_err());
     assert!(worker("[timing]\nswim_period = \"0s\"\n").is_err());

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tidegate_core::api::{Identity, Request};
 use tidegate_core::id::{BootNo, CallId, NodeId};
+use tidegate_core::wire::Dialect;
 use tidegate_core::{Event, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -29,7 +30,7 @@ pub(crate) enum Input {
     /// An event as it is.
     Event(Event),
     /// A connection is up, and this is where its messages go.
-    Up { peer: NodeId, boot: BootNo, minor: u16, queue: SendQueue },
+    Up { peer: NodeId, boot: BootNo, dialect: Dialect, queue: SendQueue },
     /// A call, and who waits for it.
     Call { call: CallId, identity: Identity, request: Box<Request>, slot: CallSlot },
     /// End without draining.

@@ -54,12 +54,14 @@ impl Testimony {
             | Observation::PartitionSuspected { .. }
             | Observation::EvictionHeld { .. }
             | Observation::CircuitOpened(_)
+            | Observation::GreetingRefused { .. }
             | Observation::WorkerDeadForJob { .. }
             | Observation::Alert { .. } => {
                 tracing::warn!(target: "tidegate::node", node, "{observation:?}");
             }
             Observation::Active
             | Observation::Draining
+            | Observation::Greeted { .. }
             | Observation::Member { .. }
             | Observation::DcReach { .. }
             | Observation::DcHealth { .. }

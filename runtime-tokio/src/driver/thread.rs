@@ -178,9 +178,9 @@ impl Driver {
         let waited = Duration::from_nanos(self.parts.clock.mono().since(item.at).as_nanos());
         let event = match item.input {
             Input::Event(event) => event,
-            Input::Up { peer, boot, minor, queue } => {
+            Input::Up { peer, boot, dialect, queue } => {
                 self.links.insert(peer, queue);
-                Event::Connected { peer, boot, minor }
+                Event::Connected { peer, boot, dialect }
             }
             Input::Call { call, identity, request, slot } => {
                 self.calls.open(call, slot);

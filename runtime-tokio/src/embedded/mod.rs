@@ -15,6 +15,7 @@ use tidegate_core::config::{Limits, Offer, Timing};
 use tidegate_core::id::{DcId, Role};
 use tidegate_core::jobs::ExecutorKind;
 use tidegate_core::time::Duration as Span;
+use tidegate_core::wire::Features;
 use tidegate_core::{Observation, WallTime};
 use tokio::task::JoinHandle;
 
@@ -199,6 +200,7 @@ impl Embedded {
             timing: timing(claims.role),
             limits: Limits::default(),
             allow_two_voters: false,
+            without: Features::NONE,
             executors: is_worker.then(|| factory(policy)),
             record: None,
             tap: None,

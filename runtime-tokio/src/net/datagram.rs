@@ -1,9 +1,7 @@
 //! Datagrams: sealed, opened, and never taken twice.
 //!
 //! ```text
-//! magic    2   "TG"
-//! version  1   1
-//! zero     1
+//! mark     8   whose it is: [`Mark`]
 //! sender  16   node id
 //! session  8   big endian: names one life of the sender; grows with each
 //! counter  8   big endian: from 1 in each session
@@ -13,7 +11,8 @@
 //! The header is associated data. Each session of each sender has a key of its own, HKDF-SHA256 over the cluster's
 //! gossip key with (cluster, sender, session), so the counter alone is a nonce that never repeats: the session is
 //! durable before the first datagram, and grows even over a lost disk. Received counters pass a window of 1,024; an
-//! earlier session than the newest one proven is a replay. State changes only after a seal was right.
+//! earlier session than the newest one proven is a replay. The mark is judged before anything else, and state changes
+//! only after a seal was right.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -27,13 +26,12 @@ use ring::hkdf;
 use tidegate_core::Event;
 use tidegate_core::id::NodeId;
 use tidegate_core::swim::{Addr, Packet};
-use tidegate_core::wire::{MAX_PACKET, Malformed, decode_packet, encode_packet};
+use tidegate_core::wire::{MAX_PACKET, Malformed, Mark, decode_packet, encode_packet};
 
 use super::socket::{to_addr, to_socket};
 use crate::driver::{InboxSender, Metrics};
 
-const MAGIC: [u8; 4] = *b"TG\x01\0";
-const HEADER: usize = 36;
+const HEADER: usize = Mark::LEN + 32;
 const TAG: usize = 16;
 /// Largest datagram.
 pub const MAX_DATAGRAM: usize = HEADER + MAX_PACKET + TAG;
@@ -131,9 +129,9 @@ impl Sealer {
     /// For one session of a node.
     pub(crate) fn new(ring: &KeyRing, cluster: &str, node: NodeId, session: u64) -> Option<Self> {
         let mut header = [0; HEADER - 8];
-        header[..4].copy_from_slice(&MAGIC);
-        header[4..20].copy_from_slice(&node.0);
-        header[20..].copy_from_slice(&session.to_be_bytes());
+        header[..8].copy_from_slice(&Mark::of(cluster).bytes());
+        header[8..24].copy_from_slice(&node.0);
+        header[24..].copy_from_slice(&session.to_be_bytes());
         Some(Self { key: ring.session(cluster, node, session).next()?, header, counter: 0 })
     }
 
@@ -187,6 +185,7 @@ impl Sender {
 pub(crate) struct Opener {
     ring: KeyRing,
     cluster: String,
+    mark: Mark,
     senders: HashMap<NodeId, Sender>,
     clock: u64,
 }
@@ -194,7 +193,7 @@ pub(crate) struct Opener {
 impl Opener {
     /// For a cluster.
     pub(crate) fn new(ring: KeyRing, cluster: String) -> Self {
-        Self { ring, cluster, senders: HashMap::new(), clock: 0 }
+        Self { ring, mark: Mark::of(&cluster), cluster, senders: HashMap::new(), clock: 0 }
     }
 
     /// The sender and its packet's bytes, in place; or what is wrong.
@@ -205,12 +204,13 @@ impl Opener {
         let Some((header, sealed)) = datagram.split_first_chunk_mut::<HEADER>() else {
             return Err(Malformed::Frame);
         };
-        if header[..4] != MAGIC || sealed.len() < TAG {
+        self.mark.admit(field(header, 0))?;
+        if sealed.len() < TAG {
             return Err(Malformed::Frame);
         }
-        let sender = NodeId(field(header, 4));
-        let session = u64::from_be_bytes(field(header, 20));
-        let counter = u64::from_be_bytes(field(header, 28));
+        let sender = NodeId(field(header, 8));
+        let session = u64::from_be_bytes(field(header, 24));
+        let counter = u64::from_be_bytes(field(header, 32));
         let header = *header;
         match self.senders.get(&sender) {
             Some(known) if session < known.session => return Err(Malformed::Replay),
@@ -408,7 +408,11 @@ mod tests {
         let mut strange = Sealer::new(&KeyRing::new(&[[9; 32]]), "c", ALICE, 9).unwrap();
         assert_eq!(open(&mut opener, &strange.seal(b"x")), Err(Malformed::Seal));
         let mut other_cluster = Sealer::new(&ring, "d", ALICE, 9).unwrap();
-        assert_eq!(open(&mut opener, &other_cluster.seal(b"x")), Err(Malformed::Seal));
+        let mut other_cluster = other_cluster.seal(b"x");
+        assert_eq!(open(&mut opener, &other_cluster), Err(Malformed::Cluster));
+        // Who writes our mark over it has not our cluster's key.
+        other_cluster[..Mark::LEN].copy_from_slice(&Mark::of("c").bytes());
+        assert_eq!(open(&mut opener, &other_cluster), Err(Malformed::Seal));
         // The failures have not moved the sender's session.
         assert!(open(&mut opener, &previous.seal(b"x")).is_ok());
     }

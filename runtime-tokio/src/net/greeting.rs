@@ -8,12 +8,12 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use tidegate_core::fault::{Fault, FaultCode};
 use tidegate_core::id::NodeId;
-use tidegate_core::wire::{Hello, HelloAck, Malformed, dials};
+use tidegate_core::wire::{Claims, Dialect, Hello, HelloAck, Malformed, dials};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
-use super::identity::{Claims, NodeTls};
+use super::identity::{NodeTls, claims_of};
 use super::links::Target;
 
 /// Longest handshake, connecting included.
@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Greeted {
     /// Who is there.
     pub(super) peer: Hello,
-    /// The minor version to speak.
-    pub(super) minor: u16,
+    /// What is spoken with it.
+    pub(super) dialect: Dialect,
     /// The connection.
     pub(super) stream: TlsStream<TcpStream>,
     /// What came after the greeting already.
@@ -40,8 +40,8 @@ pub(super) enum NoGreeting {
     Tls(io::Error),
     /// Something that is no greeting came.
     Garbage(Option<NodeId>, Malformed),
-    /// The other end is not who it should be, or may not connect.
-    Denied(Fault),
+    /// The other end is not who it should be, or may not connect: whom its certificate names, and why.
+    Denied(Option<NodeId>, Fault),
     /// The other end refused.
     Refused(Fault),
     /// It took too long.
@@ -55,7 +55,7 @@ impl NoGreeting {
             Self::Connect(_) => "connect",
             Self::Tls(_) => "tls",
             Self::Garbage(..) => "garbage",
-            Self::Denied(_) => "denied",
+            Self::Denied(..) => "denied",
             Self::Refused(_) => "refused",
             Self::Timeout => "timeout",
         }
@@ -70,7 +70,7 @@ impl fmt::Display for NoGreeting {
                 write!(f, "no secure connection: {error}; both nodes need certificates of the same authority")
             }
             Self::Garbage(_, why) => write!(f, "no greeting came: {why:?}"),
-            Self::Denied(fault) => write!(f, "denied: {fault}"),
+            Self::Denied(_, fault) => write!(f, "denied: {fault}"),
             Self::Refused(fault) => write!(f, "the other node refuses: {fault}"),
             Self::Timeout => write!(f, "no greeting within {PATIENCE:?}"),
         }
@@ -102,15 +102,16 @@ pub(super) async fn dial(me: &Hello, tls: &NodeTls, target: &Target) -> Result<G
         let mut stream = TlsStream::from(stream);
         stream.write_all(&greeting(me)).await.map_err(tls_error)?;
         stream.flush().await.map_err(tls_error)?;
-        let claims = claims_of(&stream)?;
+        let claims = proven(&stream);
+        let node = claims.as_ref().map(Claims::node);
         let (ack, early) = read_first(&mut stream, None, HelloAck::decode).await?;
         let peer = ack.answer.map_err(NoGreeting::Refused)?;
-        let minor = judge(me, &claims, &peer)?;
+        let dialect = peer.judge(claims.as_ref(), me).map_err(|fault| NoGreeting::Denied(node, fault))?;
         if peer.node != target.node {
-            let why = format!("{} was dialled, {} answers", target.name, claims.uri());
-            return Err(NoGreeting::Denied(Fault::new(FaultCode::Unauthorized, why)));
+            let why = format!("{} was dialled, {} answers", target.name, peer.name);
+            return Err(NoGreeting::Denied(node, Fault::new(FaultCode::Unauthorized, why)));
         }
-        Ok(Greeted { peer, minor, stream, early })
+        Ok(Greeted { peer, dialect, stream, early })
     })
     .await
 }
@@ -126,25 +127,25 @@ pub(super) async fn accept(
         prepare(&tcp).map_err(NoGreeting::Connect)?;
         let acceptor = TlsAcceptor::from(Arc::clone(&tls.server));
         let mut stream = TlsStream::from(acceptor.accept(tcp).await.map_err(tls_error)?);
-        let claims = claims_of(&stream)?;
-        let (peer, early) = read_first(&mut stream, Some(claims.node()), Hello::decode).await?;
-        let verdict = judge(me, &claims, &peer).and_then(|minor| {
-            let deny = |why: &str| Err(NoGreeting::Denied(Fault::new(FaultCode::Unauthorized, why)));
+        let claims = proven(&stream);
+        let node = claims.as_ref().map(Claims::node);
+        let (peer, early) = read_first(&mut stream, node, Hello::decode).await?;
+        let verdict = peer.judge(claims.as_ref(), me).and_then(|dialect| {
+            let deny = |why: &str| Err(Fault::new(FaultCode::Unauthorized, why));
             if !dials((peer.role, peer.node), (me.role, me.node)) {
                 deny("between these two nodes, the other one dials")
             } else if !is_known(&peer) {
                 deny("this node's configuration does not list the peer")
             } else {
-                Ok(minor)
+                Ok(dialect)
             }
         });
         match verdict {
-            Ok(minor) => Ok(Greeted { peer, minor, stream, early }),
-            Err(NoGreeting::Denied(fault)) => {
+            Ok(dialect) => Ok(Greeted { peer, dialect, stream, early }),
+            Err(fault) => {
                 refuse(&mut stream, fault.clone()).await;
-                Err(NoGreeting::Denied(fault))
+                Err(NoGreeting::Denied(node, fault))
             }
-            Err(other) => Err(other),
         }
     })
     .await
@@ -179,23 +180,10 @@ fn answer(answer: Result<Hello, Fault>) -> Vec<u8> {
     bytes
 }
 
-/// What the other end's certificate says. The chain has been checked by then.
-fn claims_of(stream: &TlsStream<TcpStream>) -> Result<Claims, NoGreeting> {
+/// What the other end's certificate says; `None` where it names no node. The chain has been checked by then.
+fn proven(stream: &TlsStream<TcpStream>) -> Option<Claims> {
     let (_, session) = stream.get_ref();
-    session.peer_certificates().and_then(<[CertificateDer<'_>]>::first).and_then(Claims::of).ok_or_else(
-        || NoGreeting::Denied(Fault::new(FaultCode::Unauthorized, "the certificate names no node")),
-    )
-}
-
-/// Whether a peer is who its certificate says, and one that this node may be connected with.
-fn judge(me: &Hello, claims: &Claims, peer: &Hello) -> Result<u16, NoGreeting> {
-    let said =
-        Claims { cluster: peer.cluster.clone(), role: peer.role, dc: peer.dc, name: peer.name.clone() };
-    if said != *claims {
-        let why = format!("the certificate says {}, the greeting {}", claims.uri(), said.uri());
-        return Err(NoGreeting::Denied(Fault::new(FaultCode::Unauthorized, why)));
-    }
-    peer.judge(me).map(|(_, minor)| minor).map_err(NoGreeting::Denied)
+    session.peer_certificates().and_then(<[CertificateDer<'_>]>::first).and_then(claims_of)
 }
 
 /// Reads the first frame of the other end, and whatever came with it.

@@ -15,63 +15,19 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tidegate_core::id::{DcId, NodeId, Role};
+use tidegate_core::wire::Claims;
 
 use crate::init::Issued;
 
 /// The DNS name in every node's certificate.
 pub const NODE_DNS_NAME: &str = "node.tidegate.internal";
 
-/// What a certificate says of its node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claims {
-    /// The cluster.
-    pub cluster: String,
-    /// The role.
-    pub role: Role,
-    /// The datacenter; [`DcId::NONE`] for gates.
-    pub dc: DcId,
-    /// The configured name.
-    pub name: String,
-}
-
-impl Claims {
-    /// The node's id.
-    pub fn node(&self) -> NodeId {
-        NodeId::derive(&self.cluster, self.role, self.dc.as_str(), &self.name)
-    }
-
-    /// The URI that says this.
-    pub fn uri(&self) -> String {
-        let dc = if self.dc == DcId::NONE { "-" } else { self.dc.as_str() };
-        format!("tidegate://{}/{}/{dc}/{}", self.cluster, self.role.as_str(), self.name)
-    }
-
-    /// Reads a URI; `None` where it is not one of ours.
-    pub fn parse(uri: &str) -> Option<Self> {
-        let mut parts = uri.strip_prefix("tidegate://")?.split('/');
-        let (cluster, role, dc, name) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        if parts.next().is_some() || cluster.is_empty() || name.is_empty() {
-            return None;
-        }
-        let role =
-            [Role::Gate, Role::Manager, Role::Worker].into_iter().find(|known| known.as_str() == role)?;
-        let dc = if dc == "-" { DcId::NONE } else { DcId::new(dc).ok()? };
-        ((role == Role::Gate) == (dc == DcId::NONE)).then(|| Self {
-            cluster: cluster.to_owned(),
-            role,
-            dc,
-            name: name.to_owned(),
-        })
-    }
-
-    /// What this certificate says; `None` where it has not exactly one such URI.
-    pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
-        let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
-        let mut ours = certificate.valid_uri_names().filter(|uri| uri.starts_with("tidegate:"));
-        let claims = Self::parse(ours.next()?)?;
-        ours.next().is_none().then_some(claims)
-    }
+/// What this certificate says; `None` where it has not exactly one such URI.
+pub(super) fn claims_of(certificate: &CertificateDer<'_>) -> Option<Claims> {
+    let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
+    let mut ours = certificate.valid_uri_names().filter(|uri| uri.starts_with("tidegate:"));
+    let claims = Claims::parse(ours.next()?)?;
+    ours.next().is_none().then_some(claims)
 }
 
 /// A node's side of every handshake. Cheap to clone.
@@ -114,7 +70,7 @@ impl NodeTls {
         }
         let chain = certificate.certificates()?;
         let private = PrivateKeyDer::from_pem_slice(&key.pem).map_err(|error| key.fail(error))?;
-        let claims = chain.first().and_then(Claims::of).ok_or_else(|| {
+        let claims = chain.first().and_then(claims_of).ok_or_else(|| {
             certificate.fail("it does not carry exactly one URI tidegate://cluster/role/dc/name")
         })?;
         Self::new(roots, chain, private, claims).map_err(|error| certificate.fail(error))
@@ -181,36 +137,3 @@ impl fmt::Display for IdentityError {
 }
 
 impl std::error::Error for IdentityError {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn claims_survive_their_uri_and_nothing_else_is_one() {
-        let worker = Claims {
-            cluster: "c".into(),
-            role: Role::Worker,
-            dc: DcId::new("fra").unwrap(),
-            name: "w1".into(),
-        };
-        let gate = Claims { role: Role::Gate, dc: DcId::NONE, name: "g1".into(), ..worker.clone() };
-        for claims in [worker, gate] {
-            assert_eq!(Claims::parse(&claims.uri()), Some(claims));
-        }
-        for bad in [
-            "",
-            "https://c/worker/fra/w1",
-            "tidegate://c/worker/fra",
-            "tidegate://c/worker/fra/w1/x",
-            "tidegate://c/boss/fra/w1",
-            "tidegate://c/worker/-/w1",
-            "tidegate://c/gate/fra/g1",
-            "tidegate:///gate/-/g1",
-            "tidegate://c/gate/-/",
-            "tidegate://c/worker/FRA/w1",
-        ] {
-            assert_eq!(Claims::parse(bad), None, "{bad}");
-        }
-    }
-}

@@ -160,12 +160,16 @@ async fn serve(shared: &Shared, greeted: Greeted, seat: &Seat) {
     session::serve(greeted, shared.config.me.role, &shared.inbox, &shared.metrics, seat.superseded()).await;
 }
 
-/// Counts a connection that did not come up; the node hears of garbage.
+/// Counts a connection that did not come up; the node hears of garbage, and of whom it refuses.
 fn failed(shared: &Shared, why: &NoGreeting) {
     shared.metrics.refuse_handshake(why.label());
-    if let NoGreeting::Garbage(peer, why) = why {
-        // Bounded by the connections: a stranger gets one such event for each of them.
-        shared.inbox.push(Event::Malformed { peer: *peer, why: *why });
+    // Bounded by the connections: a stranger gets one such event for each of them.
+    match why {
+        NoGreeting::Garbage(peer, why) => shared.inbox.push(Event::Malformed { peer: *peer, why: *why }),
+        NoGreeting::Denied(peer, fault) => {
+            shared.inbox.push(Event::GreetingRefused { peer: *peer, code: fault.code });
+        }
+        _ => {}
     }
 }
 

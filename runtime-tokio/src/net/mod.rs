@@ -15,9 +15,10 @@ mod socket;
 mod tests;
 
 pub use datagram::{DatagramSender, KeyRing, KeyRingError, MAX_DATAGRAM};
-pub use identity::{Claims, IdentityError, NODE_DNS_NAME, NodeTls};
+pub use identity::{IdentityError, NODE_DNS_NAME, NodeTls};
 pub use links::{Links, LinksConfig, Target};
 pub use queue::SendQueue;
 pub use socket::{BindError, Bound, resolve, to_addr, to_socket};
+pub use tidegate_core::wire::Claims;
 
 pub(crate) use datagram::{Opener, Sealer, receive_datagrams};

@@ -32,13 +32,13 @@ pub(super) async fn serve(
     metrics: &Metrics,
     superseded: impl Future<Output = ()>,
 ) {
-    let Greeted { peer, minor, stream, early } = greeted;
+    let Greeted { peer, dialect, stream, early } = greeted;
     let (node, role) = (peer.node, peer.role);
     let (queue, mut outgoing) = SendQueue::new();
     let overrun = outgoing.overrun();
     metrics.connections.inc();
     tracing::debug!(peer = %peer.name, role = role.as_str(), boot = peer.boot.0, "connected");
-    inbox.push_input(Input::Up { peer: node, boot: peer.boot, minor, queue });
+    inbox.push_input(Input::Up { peer: node, boot: peer.boot, dialect, queue });
     // Told at the end, and also where the task is aborted.
     let _end = End { node, inbox, metrics };
     let (read_half, mut write_half) = tokio::io::split(stream);

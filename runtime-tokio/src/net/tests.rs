@@ -8,7 +8,7 @@ use std::time::Duration;
 use tidegate_core::Event;
 use tidegate_core::fault::FaultCode;
 use tidegate_core::id::{BootNo, DcId, NodeId, Role};
-use tidegate_core::wire::{ConnectionKind, Hello, Malformed, Message, encode_frame};
+use tidegate_core::wire::{ConnectionKind, Hello, MAJOR, MINOR, Malformed, Message, encode_frame};
 
 use super::greeting::{self, NoGreeting};
 use super::*;
@@ -24,10 +24,9 @@ fn claims(role: Role, dc: &str, name: &str) -> Claims {
 }
 
 fn hello(claims: &Claims, boot: u32) -> Hello {
-    let (major, minor) = Hello::VERSION;
     Hello {
-        major,
-        minor,
+        major: MAJOR.into(),
+        minor: MINOR,
         cluster: claims.cluster.clone(),
         role: claims.role,
         dc: claims.dc,
@@ -36,6 +35,7 @@ fn hello(claims: &Claims, boot: u32) -> Hello {
         boot: BootNo(boot),
         connection: ConnectionKind::Ordered,
         addr: to_addr("127.0.0.1:9".parse().unwrap()),
+        features: None,
     }
 }
 
@@ -187,7 +187,17 @@ async fn a_greeting_that_differs_from_the_certificate_is_denied() {
         assert!(matches!(refused, Err(NoGreeting::Refused(_))), "{:?}", refused.err());
     }
     assert_eq!(manager.metrics.handshakes_refused("denied"), 4);
-    assert!(manager.inbox.take_inputs(Duration::ZERO).is_empty(), "the node hears nothing of strangers");
+    let heard: Vec<_> = manager.inbox.take_inputs(Duration::ZERO);
+    assert_eq!(heard.len(), 4, "the node hears of each refusal, and nothing else");
+    for (input, code) in heard.into_iter().zip([
+        FaultCode::Unauthorized,
+        FaultCode::Unauthorized,
+        FaultCode::WrongCluster,
+        FaultCode::Invalid,
+    ]) {
+        let refused = Event::GreetingRefused { peer: Some(w1.node()), code };
+        assert!(matches!(&input, Input::Event(event) if *event == refused), "{input:?} for {refused:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,7 +226,7 @@ async fn another_node_than_the_one_dialled_is_denied() {
     let manager = End::new(&authority, &m1, 1, vec![], &[]);
     let wanted = Target { node: claims(Role::Manager, "fra", "m2").node(), ..manager.target(&m1) };
     let denied = greeting::dial(&hello(&w1, 1), &tls(&authority, &w1), &wanted).await;
-    assert!(matches!(denied, Err(NoGreeting::Denied(_))), "{:?}", denied.err());
+    assert!(matches!(denied, Err(NoGreeting::Denied(..))), "{:?}", denied.err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -87,6 +87,7 @@ async fn start(
         timing: file.timing,
         limits: file.limits,
         allow_two_voters: file.allow_two_voters,
+        without: file.without,
         executors,
         record,
         tap: None,

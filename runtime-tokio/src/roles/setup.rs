@@ -11,7 +11,7 @@ use tidegate_core::config::{Datacenter, Limits, NodeConfig, Offer, Peer, Roster,
 use tidegate_core::effect::HaltReason;
 use tidegate_core::id::{DcId, NodeId, Role};
 use tidegate_core::swim::Addr;
-use tidegate_core::wire::{ConnectionKind, Hello, dials};
+use tidegate_core::wire::{Features, Hello, dials};
 use tidegate_core::{Boot, Node, Observation, WallTime};
 use tokio::task::AbortHandle;
 
@@ -52,6 +52,8 @@ pub struct NodeSetup {
     pub limits: Limits,
     /// Allows a tier of two voters.
     pub allow_two_voters: bool,
+    /// What it does not use with other nodes, although its version could.
+    pub without: Features,
     /// Makes its executors (workers).
     pub executors: Option<ExecutorsFactory>,
     /// Where its life is recorded.
@@ -129,7 +131,7 @@ impl NodeSetup {
         let claims = self.tls.claims.clone();
         let me = claims.node();
         let config = self.node_config(&claims).await?;
-        let Life { node, hello, recorder, disk, session } = self.wake_up(&claims, config)?;
+        let Life { node, hello, recorder, disk, session } = self.wake_up(config)?;
         let metrics = Metrics::default();
         let clock = NodeClock::start();
         let (sender, inbox) = Inbox::new(clock);
@@ -167,7 +169,7 @@ impl NodeSetup {
     }
 
     /// The node as its disk left it, with this start counted there.
-    fn wake_up(&self, claims: &Claims, config: NodeConfig) -> Result<Life, StartError> {
+    fn wake_up(&self, config: NodeConfig) -> Result<Life, StartError> {
         let Opened { disk, id, boot, session, rows } =
             Disk::open(&self.data_dir, config.node).map_err(StartError::new)?;
         let mut seed = [0; 32];
@@ -178,7 +180,7 @@ impl NodeSetup {
                 .map_err(|error| StartError::new(format!("cannot record to {}: {error}", path.display())))
         };
         let recorder = self.record.as_ref().map(record).transpose()?;
-        let hello = hello(claims, &boot);
+        let hello = Hello::of(&boot.config, boot.boot, self.without);
         let node = Node::new(boot).map_err(|reason| {
             let dir = self.data_dir.display();
             let why = format!("the node cannot start from its rows in {dir}: {}", explain(reason));
@@ -244,21 +246,6 @@ pub(super) fn explain(reason: HaltReason) -> &'static str {
 
 async fn addr_of(address: &str) -> Result<Addr, StartError> {
     resolve(address, RESOLVE_PATIENCE).await.map(to_addr).map_err(StartError::new)
-}
-
-fn hello(claims: &Claims, boot: &Boot) -> Hello {
-    Hello {
-        major: Hello::VERSION.0,
-        minor: boot.config.minor,
-        cluster: claims.cluster.clone(),
-        role: claims.role,
-        dc: claims.dc,
-        name: claims.name.clone(),
-        node: boot.config.node,
-        boot: boot.boot,
-        connection: ConnectionKind::Ordered,
-        addr: boot.config.addr,
-    }
 }
 
 /// Every gate and manager of a roster but the node itself.

@@ -15,6 +15,7 @@ use tidegate_core::jobs::{
     ExecCommand, ExecEvent, ExecutorKind, JobResult, JobSpec, JobStatus, Load, OnWorkerLoss, Outcome,
     Placement, Totals, WorkflowSpec,
 };
+use tidegate_core::wire::Features;
 use tidegate_core::{Observation, WallTime};
 
 use super::*;
@@ -116,6 +117,7 @@ impl Cluster {
             timing: Timing::for_role(role),
             limits: Limits::default(),
             allow_two_voters: false,
+            without: Features::NONE,
             executors,
             record: Some(recording(self.dir.path(), name)),
             tap: Some(tap),

@@ -244,6 +244,10 @@ impl Desk {
                 let cause = self.last.get(host).copied();
                 self.head(Event { cause, ..new });
             }
+            Fact::GreetingRefused { host, from, fault } => {
+                let why = format!("of {}: {fault}", scene.name(*from));
+                self.head(event(scene, *host, Kind::Receive, "greeting refused", why));
+            }
             Fact::WriteFailed { host } => {
                 self.head(event(scene, *host, Kind::Write, "write fails", String::new()));
             }

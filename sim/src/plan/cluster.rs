@@ -8,7 +8,7 @@ use tidegate_core::config::{Limits, Timing};
 use tidegate_core::id::{DcId, Role};
 use tidegate_core::time::Duration;
 
-use super::BadPlan;
+use super::{BadPlan, Greets};
 
 /// The version before this one: no release is older, so it is this one without what came with its minor version
 /// (`tidegate_core::wire::version`).
@@ -34,6 +34,9 @@ pub struct ClusterPlan {
     /// Nodes by name that run the version before this one at first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub old_version: Vec<String>,
+    /// How nodes by name greet at first, where that is not as it should be.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub greets: BTreeMap<String, Greets>,
     /// A process starts this much later than the one before it in the list of nodes.
     #[serde(default)]
     pub start_stagger_ms: u64,
@@ -264,9 +267,13 @@ impl ClusterPlan {
         if names.len() > MAX_NODES {
             return err(format!("{} nodes; at most {MAX_NODES}", names.len()));
         }
+        self.greets.values().try_for_each(Greets::check)?;
         let listed = [("absent", &self.absent), ("old_version", &self.old_version)];
-        let all = listed.iter().flat_map(|(list, named)| named.iter().map(move |name| (list, name)));
-        match all.into_iter().find(|(_, name)| !names.contains(*name)) {
+        let all = listed.iter().flat_map(|(list, named)| named.iter().map(move |name| (*list, name)));
+        match all
+            .chain(self.greets.keys().map(|name| ("greets", name)))
+            .find(|(_, name)| !names.contains(*name))
+        {
             Some((list, name)) => err(format!("{list}: there is no node {name:?}")),
             None => Ok(()),
         }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_core::wire::Kind;
 
-use super::{BadPlan, ClusterPlan, Seen, Selector, When};
+use super::{BadPlan, ClusterPlan, Greets, Seen, Selector, When};
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -100,6 +100,16 @@ pub enum FaultKind {
     },
     /// The target's messages of some kind are touched.
     Messages(MessageRule),
+    /// The target greets so from now on, and its connections break, so that all hear it. Undone: as it should.
+    Greets(Greets),
+    /// A node that has no connection to the target greets it, as itself or otherwise; a client calls it.
+    Greet {
+        /// Who.
+        from: Selector,
+        /// What differs in its greeting.
+        #[serde(default)]
+        how: Greets,
+    },
     /// A puppet says to the target what was said before: once more, late, altered, or in another's name.
     Say(SayPlan),
 }
@@ -161,6 +171,8 @@ pub enum MessageAction {
     RepeatMs(u64),
     /// Its bytes arrive damaged.
     Corrupt,
+    /// It arrives without its last field: a message where that may be absent, or damaged.
+    Shorten,
 }
 
 /// What a puppet says: a message that was really sent in this run, altered or not.
@@ -252,6 +264,9 @@ impl FaultKind {
         "message_hold",
         "message_repeat",
         "message_corrupt",
+        "message_shorten",
+        "greets",
+        "greet",
         "say",
     ];
 
@@ -291,7 +306,10 @@ impl FaultKind {
                 MessageAction::HoldMs(_) => "message_hold",
                 MessageAction::RepeatMs(_) => "message_repeat",
                 MessageAction::Corrupt => "message_corrupt",
+                MessageAction::Shorten => "message_shorten",
             },
+            Self::Greets(_) => "greets",
+            Self::Greet { .. } => "greet",
             Self::Say(_) => "say",
         }
     }
@@ -300,7 +318,7 @@ impl FaultKind {
     fn selectors(&self) -> Vec<&Selector> {
         match self {
             Self::Cut { from, .. } | Self::Reset { from } => from.iter().collect(),
-            Self::Garbage { from } => vec![from],
+            Self::Garbage { from } | Self::Greet { from, .. } => vec![from],
             Self::Messages(rule) => rule.to.iter().collect(),
             Self::Say(say) => say.of.iter().chain([&say.from]).collect(),
             _ => Vec::new(),
@@ -338,6 +356,7 @@ impl FaultPlan {
             FaultKind::Messages(MessageRule { kind: Some(kind), .. }) if kind != "Datagram" => {
                 check_kind(kind)
             }
+            FaultKind::Greets(how) | FaultKind::Greet { how, .. } => how.check(),
             FaultKind::Say(say) => say.check(jobs),
             _ => Ok(()),
         }

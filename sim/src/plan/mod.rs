@@ -8,6 +8,7 @@ mod client;
 mod cluster;
 mod driver;
 mod fault;
+mod greets;
 mod network;
 mod readable;
 mod select;
@@ -19,6 +20,7 @@ pub use client::{
 pub use cluster::{ClusterPlan, DatacenterPlan, DiskPlan, MAX_NODES, PREVIOUS, WorkerPlan};
 pub use driver::Point;
 pub use fault::{Alter, Direction, FaultKind, FaultPlan, LoadPlan, MessageAction, MessageRule, SayPlan};
+pub use greets::Greets;
 pub use network::{DatagramPlan, LinkPlan, NetworkPlan, PairPlan};
 pub use select::{BadSelector, Scalar, Seen, Selector, When};
 

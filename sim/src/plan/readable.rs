@@ -77,10 +77,18 @@ fn ordered(table: &Table) -> Vec<(&String, &Value)> {
     entries
 }
 
+/// A key as it is written: in quotes where it has more than letters, numbers, `-` and `_`.
+fn written(key: &str) -> String {
+    let is_bare = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    if is_bare { key.to_string() } else { Value::from(key).to_string() }
+}
+
 fn inline(value: &Value) -> String {
     match value {
         Value::Table(table) => {
-            let entries = ordered(table).into_iter().map(|(key, value)| format!("{key} = {}", inline(value)));
+            let entries = ordered(table)
+                .into_iter()
+                .map(|(key, value)| format!("{} = {}", written(key), inline(value)));
             format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
         }
         Value::Array(values) => format!("[{}]", values.iter().map(inline).collect::<Vec<_>>().join(", ")),
@@ -109,10 +117,11 @@ fn is_short(key: &str, value: &Value) -> bool {
 fn section(table: &Table, name: &str, out: &mut String) {
     let entries = ordered(table);
     for (key, value) in entries.iter().filter(|(key, value)| is_short(key, value)) {
-        out.push_str(&format!("{key} = {}\n", inline(value)));
+        out.push_str(&format!("{} = {}\n", written(key), inline(value)));
     }
     for (key, value) in entries.iter().filter(|(key, value)| !is_short(key, value)) {
-        let name = if name.is_empty() { (*key).clone() } else { format!("{name}.{key}") };
+        let key = written(key);
+        let name = if name.is_empty() { key } else { format!("{name}.{key}") };
         match value {
             Value::Table(inner) => {
                 out.push_str(&format!("\n[{name}]\n"));

@@ -52,6 +52,12 @@ impl Fields {
                 self.of_gate(scene, *job, *gate_epoch);
                 self.outcome(scene, recorded);
             }
+            Message::GateView(view) => {
+                for (dc, reach) in &view.reaches {
+                    self.text(dc.as_str(), name_of(reach).as_str());
+                }
+            }
+            Message::Pong { coordinate, .. } => self.yes("coordinate", coordinate.is_some()),
             Message::Forget { jobs } => self.number("jobs", jobs.len() as u64),
             _ => self.of_datacenter(scene, message),
         }

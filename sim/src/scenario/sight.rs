@@ -10,6 +10,7 @@
 //! | `Result`: a client has the result | client, gate | `job`, `status`, `requests`, `ok`, `err`, `dcs`, `missing`, `lost_attempts`, `uncovered_vu_ms`, `cancelled`, `killed` |
 //! | `Run.Began`, `Run.Over` | the worker | `job`, `workflow`, `dc`, `shard`, `attempt`, `outcome` |
 //! | `Process.Began`, `Process.Ended` | the node | `boot`, `end` |
+//! | `Greeting.Refused` | who refuses, whom | `from`, `to`, `code`, `detail` |
 //! | `Fault` | whom it hit | `kind` |
 //! | `Look`: what a node holds, every `run.look_every_ms` | the node | as `tidegate_core::census::Census` |
 
@@ -32,7 +33,7 @@ pub struct Sight<'a> {
 }
 
 /// What names of facts begin with, where they have two parts.
-const GROUPS: &[&str] = &["Message", "Call", "Answer", "Event", "Run", "Process"];
+const GROUPS: &[&str] = &["Message", "Call", "Answer", "Event", "Run", "Process", "Greeting"];
 /// What a client asks, by the names of `tidegate_core::api::Request`.
 const CALLS: &[&str] = &["Submit", "Status", "List", "Cancel", "Result", "Events", "Datacenters", "Members"];
 /// What it is answered, by the names of `tidegate_core::api::Answer`.
@@ -71,6 +72,7 @@ pub fn interest(name: &str) -> Interest {
         "Result" => Interest::RESULTS,
         "Run" => Interest::RUNS,
         "Process" => Interest::PROCESSES,
+        "Greeting" => Interest::GREETINGS,
         "Fault" => Interest::FAULTS,
         "Look" => Interest::LOOKS,
         _ => Interest::OBSERVATIONS,
@@ -89,13 +91,14 @@ pub fn check_name(name: &str) -> Result<(), String> {
         Some(("Event", kind)) => known::check("event", kind, EVENTS),
         Some(("Run", kind)) => known::check("Run", kind, &["Began", "Over"]),
         Some(("Process", kind)) => known::check("Process", kind, &["Began", "Ended"]),
+        Some(("Greeting", kind)) => known::check("Greeting", kind, &["Refused"]),
         None if ["Result", "Fault", "Look"].contains(&name) => Ok(()),
         None if name.starts_with(|c: char| c.is_ascii_uppercase()) && !GROUPS.contains(&name) => {
             known::check("observation", name, known::observations().names)
         }
         _ => Err(format!(
             "{name:?} names no fact: write an observation (JobFinal), Message.KIND, Call.KIND, Answer.KIND, Event.KIND, \
-             Run.Began, Run.Over, Process.Began, Process.Ended, Result, Fault or Look"
+             Run.Began, Run.Over, Process.Began, Process.Ended, Greeting.Refused, Result, Fault or Look"
         )),
     }
 }
@@ -123,6 +126,7 @@ impl<'a> Sight<'a> {
             Fact::RunOver { .. } => "Run.Over".to_string(),
             Fact::Began { .. } => "Process.Began".to_string(),
             Fact::Ended { .. } => "Process.Ended".to_string(),
+            Fact::GreetingRefused { .. } => "Greeting.Refused".to_string(),
             Fact::Fault { .. } => "Fault".to_string(),
             _ => return None,
         };
@@ -138,6 +142,7 @@ impl<'a> Sight<'a> {
     pub fn hosts(&self) -> impl Iterator<Item = HostIx> {
         let (first, second) = match self.fact {
             Fact::Arrived { from, to, .. } => (*from, Some(*to)),
+            Fact::GreetingRefused { host, from, .. } => (*host, Some(*from)),
             Fact::Called { client, gate, .. }
             | Fact::Answered { client, gate, .. }
             | Fact::Pushed { client, gate, .. }
@@ -189,6 +194,12 @@ impl<'a> Sight<'a> {
             }
             Fact::Began { boot, .. } => out.number("boot", u64::from(*boot)),
             Fact::Ended { end, .. } => out.text("end", name_of(end).as_str()),
+            Fact::GreetingRefused { host, from, fault } => {
+                out.text("from", scene.name(*from));
+                out.text("to", scene.name(*host));
+                out.text("code", name_of(&fault.code).as_str());
+                out.text("detail", &fault.detail);
+            }
             Fact::Fault { kind, .. } => out.text("kind", kind),
             _ => {}
         }

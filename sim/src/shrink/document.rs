@@ -163,7 +163,8 @@ fn walk(value: &Value, path: &mut Vec<Step>, out: &mut Vec<Vec<Step>>) {
     }
 }
 
-/// Renames every text of a document; one that has no new name is taken out of its container.
+/// Renames every text of a document; one that has no new name is taken out of its container, and so is what is said of
+/// a name that is gone.
 fn rename(value: &mut Value, name: &impl Fn(&str) -> Option<String>) {
     let keep = |inner: &mut Value| match inner {
         Value::String(text) => match name(text) {
@@ -179,7 +180,9 @@ fn rename(value: &mut Value, name: &impl Fn(&str) -> Option<String>) {
         }
     };
     match value {
-        Value::Table(table) => table.retain(|_, inner| keep(inner)),
+        Value::Table(table) => {
+            table.retain(|key, inner| name(key).is_some_and(|kept| kept == *key) && keep(inner));
+        }
         Value::Array(values) => values.retain_mut(keep),
         _ => {}
     }

@@ -34,6 +34,7 @@ pub fn draw(seed: u64) -> Plan {
     let options = Options::draw(seed);
     let mut cluster = shape::cluster(dice);
     cluster.old_version = shape::old_version(dice, &options, &cluster);
+    cluster.greets = shape::without_features(dice, &options, &cluster);
     let clients = workload::clients(dice, &options, &cluster);
     let mut faults = faults::faults(dice, &options, &cluster, &clients);
     let core = ending::core(dice, &options, &cluster, &faults);

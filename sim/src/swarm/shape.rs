@@ -1,9 +1,14 @@
 //! Cluster, configuration and network of a run.
 
+use std::collections::BTreeMap;
+
 use super::{Dice, Options};
 use crate::plan::{
-    ClusterPlan, DatacenterPlan, DatagramPlan, DiskPlan, LinkPlan, NetworkPlan, PairPlan, WorkerPlan,
+    ClusterPlan, DatacenterPlan, DatagramPlan, DiskPlan, Greets, LinkPlan, NetworkPlan, PairPlan, WorkerPlan,
 };
+
+/// What is left of a node's features where some are turned off.
+const FEATURES_LEFT: &[&[&str]] = &[&["gate_views", "queued_jobs"], &["coordinates", "queued_jobs"], &[]];
 
 /// Settings that go together, and how many of 100 runs have them.
 type Setting = (u16, &'static [(&'static str, u64)]);
@@ -49,6 +54,7 @@ pub(super) fn cluster(dice: Dice) -> ClusterPlan {
         allow_two_voters: false,
         absent: Vec::new(),
         old_version: Vec::new(),
+        greets: Default::default(),
         start_stagger_ms: dice.one_of("stagger", 0, &[0, 0, 50, 300]),
         timer_late_us: dice.one_of("timer late", 0, &[0, 100, 3_000]),
         mono_ppm: if dice.percent("clocks", 0, 60) { 500 } else { 0 },
@@ -66,6 +72,23 @@ pub(super) fn cluster(dice: Dice) -> ClusterPlan {
 pub(super) fn old_version(dice: Dice, options: &Options, cluster: &ClusterPlan) -> Vec<String> {
     let names = cluster.node_names().into_iter().zip(0..);
     names.filter(|(_, n)| dice.percent("is old", *n, options.old_version)).map(|(name, _)| name).collect()
+}
+
+/// Where versions differ, every fourth node has some of its features turned off.
+pub(super) fn without_features(
+    dice: Dice,
+    options: &Options,
+    cluster: &ClusterPlan,
+) -> BTreeMap<String, Greets> {
+    let off = if options.old_version > 0 { 25 } else { 0 };
+    let names =
+        cluster.node_names().into_iter().zip(0..).filter(|(_, n)| dice.percent("is without", *n, off));
+    let greets = |n| {
+        let left = dice.one_of("features left", n, FEATURES_LEFT);
+        let features = Some(left.iter().map(ToString::to_string).collect());
+        Greets { features, ..Greets::default() }
+    };
+    names.map(|(name, n)| (name, greets(n))).collect()
 }
 
 /// In two of five runs the gates stand apart.

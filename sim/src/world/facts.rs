@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use tidegate_core::api::{Answer, ClientEvent, Request};
 use tidegate_core::census::Census;
 use tidegate_core::effect::HaltReason;
+use tidegate_core::fault::Fault;
 use tidegate_core::id::{DcEpoch, DcId, GateEpoch, JobId, NodeId, Role, RunId, Term};
 use tidegate_core::jobs::{JobResult, Outcome, Placement, ShardRun, Totals};
 use tidegate_core::observe::Observation;
 use tidegate_core::routing::needed_cores;
 use tidegate_core::store::Write;
 use tidegate_core::swim::Packet;
-use tidegate_core::wire::{MINOR, Message};
+use tidegate_core::wire::{Dialect, MINOR, Message};
 
 use super::clock::Time;
 use crate::plan::{DatacenterPlan, JobPlan, PREVIOUS, Plan, Selector};
@@ -198,6 +199,15 @@ pub enum Fact<'a> {
         /// To whom.
         host: HostIx,
     },
+    /// A node refused a greeting, or a client that it does not serve.
+    GreetingRefused {
+        /// The node.
+        host: HostIx,
+        /// Who greeted.
+        from: HostIx,
+        /// Why not, as the other end is told.
+        fault: &'a Fault,
+    },
     /// Bytes that are no message were given to a node.
     Damaged {
         /// The node.
@@ -264,6 +274,7 @@ interests! {
     LOOKS = 11: Looked;
     DEPARTURES = 12: Left;
     ARRIVALS = 13: Arrived;
+    GREETINGS = 14: GreetingRefused;
 }
 
 impl Interest {
@@ -339,6 +350,8 @@ pub struct Scene {
     pub boots: Vec<u32>,
     /// The minor version of each.
     pub minors: Vec<u16>,
+    /// What each greets with.
+    pub speaks: Vec<Dialect>,
     /// Whether all faults are over, in the core where there is one.
     pub healed: bool,
     /// Once the faults are over: which hosts are the core, where others stay broken for ever.
@@ -373,6 +386,7 @@ impl Scene {
             running: vec![false; count],
             boots: vec![0; count],
             minors,
+            speaks: vec![Dialect::OURS; count],
             healed: false,
             core: None,
             waits: super::waits::Waits::default(),

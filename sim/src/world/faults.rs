@@ -12,7 +12,7 @@ use super::host::Actor;
 use super::words::{fields_match, name_of};
 use super::{Act, Item, Machine, World};
 use crate::plan::{
-    Direction, FaultKind, LoadPlan, MessageAction, MessageRule, PREVIOUS, Seen, Selector, When,
+    Direction, FaultKind, Greets, LoadPlan, MessageAction, MessageRule, PREVIOUS, Seen, Selector, When,
 };
 
 const MS: Time = 1_000_000;
@@ -161,7 +161,12 @@ impl<M: Machine> World<M> {
                 !senders.is_empty()
             }
             FaultKind::Say(say) => self.puppet_says(host, say, observer),
+            FaultKind::Greet { from, how } => {
+                let strangers = self.scene.select(from, observer);
+                strangers.into_iter().filter(|from| self.stranger(*from, host, how)).count() > 0
+            }
             _ if !is_node => false,
+            FaultKind::Greets(how) => self.greets_anew(host, how.clone()),
             FaultKind::Crash
             | FaultKind::Restart
             | FaultKind::OldVersion
@@ -239,7 +244,21 @@ impl<M: Machine> World<M> {
             config.minor = minor;
         }
         self.scene.minors[host] = minor;
+        self.greets(host, self.hosts[host].greets.clone());
         self.process_begins(host);
+    }
+
+    /// A node greets otherwise, and everybody hears it.
+    fn greets_anew(&mut self, host: HostIx, how: Greets) -> bool {
+        self.greets(host, how);
+        for peer in 0..self.hosts[host].peers.len() {
+            let link = self.hosts[host].peers[peer].link as usize;
+            if self.links[link].ends.iter().all(|end| (*end as usize) < self.scene.nodes) {
+                self.links[link].refused = 0;
+                self.break_session(link);
+            }
+        }
+        true
     }
 
     fn clock_fault(&mut self, host: HostIx, kind: &FaultKind) {
@@ -321,6 +340,7 @@ impl<M: Machine> World<M> {
                 }
             }
             FaultKind::OldVersion => self.starts_as(host, MINOR),
+            FaultKind::Greets(_) => drop(self.greets_anew(host, Greets::default())),
             FaultKind::SlowReaderMs(ms) => self.hosts[host].reads_late -= ms * MS,
             FaultKind::Freeze => {
                 self.hosts[host].frozen -= 1;

@@ -8,7 +8,7 @@ use tidegate_core::event::Event;
 use tidegate_core::id::{CallId, DcId, DiskId, NodeId, Role};
 use tidegate_core::jobs::ExecutorKind;
 use tidegate_core::swim::Addr;
-use tidegate_core::wire::MINOR;
+use tidegate_core::wire::{MINOR, Mark};
 
 use super::client::Client;
 use super::clock::{Clock, Time};
@@ -17,7 +17,7 @@ use super::exec::Execution;
 use super::facts::HostInfo;
 use super::fate::{About, Fate, key, node_key};
 use super::points::Passed;
-use crate::plan::{BadPlan, ClusterPlan, LoadPlan, PREVIOUS, Plan};
+use crate::plan::{BadPlan, ClusterPlan, Greets, LoadPlan, PREVIOUS, Plan};
 
 /// The name of every simulated cluster.
 pub(super) const CLUSTER: &str = "sim";
@@ -87,6 +87,9 @@ pub(super) struct Host<M> {
     pub region: u32,
     /// Of a node. Boxed: it is large and rarely read.
     pub config: Option<Box<NodeConfig>>,
+    /// What differs in its greetings, and how its datagrams begin.
+    pub greets: Greets,
+    pub mark: Mark,
     pub clock: Clock,
     pub disk: Disk,
     /// How often each point of its driver was passed.
@@ -137,6 +140,8 @@ impl<M> Host<M> {
             key,
             region,
             config: config.map(Box::new),
+            greets: Greets::default(),
+            mark: Mark::of(CLUSTER),
             clock: Clock::with_rate(rate as i32 - mono_ppm as i32),
             disk: Disk::new(disk_id(fate, key, 0)),
             passed: [0; _],

@@ -6,11 +6,13 @@
 
 mod client;
 mod clock;
+mod codec;
 mod disk;
 mod exec;
 mod facts;
 mod fate;
 mod faults;
+mod greeting;
 mod host;
 mod machine;
 mod net;
@@ -18,6 +20,7 @@ mod points;
 mod puppet;
 mod queue;
 mod step;
+mod surgery;
 mod trace;
 mod waits;
 mod words;
@@ -211,6 +214,10 @@ impl<M: Machine> World<M> {
             cut_off: false,
             streams: 0,
         };
+        for host in 0..world.scene.nodes {
+            let how = world.scene.plan.cluster.greets.get(world.scene.name(host)).cloned();
+            world.greets(host, how.unwrap_or_default());
+        }
         world.connect_hosts();
         world.plan_everything();
         Ok(world)

@@ -7,12 +7,14 @@
 use tidegate_core::event::Event;
 use tidegate_core::id::BootNo;
 use tidegate_core::swim::{Addr, Packet};
-use tidegate_core::wire::{self, Malformed, Message};
+use tidegate_core::wire::{self, Dialect, Malformed, Message};
 
 use super::client::{Down, Up};
 use super::clock::Time;
+use super::codec::damage;
 use super::facts::{Fact, HostIx};
 use super::fate::{About, Draw};
+use super::greeting::backoff;
 use super::host::{Actor, Peer, host_at};
 use super::{Item, Machine, World};
 use crate::plan::{LinkPlan, MessageAction};
@@ -21,8 +23,6 @@ use crate::plan::{LinkPlan, MessageAction};
 const RETRANSMIT: Time = 200_000_000;
 /// Segments are lost at most this often in a row.
 const RETRANSMITS_MAX: u32 = 6;
-/// A corrupted message has at most so many flipped bits.
-const FLIPS_MAX: u32 = 8;
 const US: Time = 1_000;
 
 /// What travels on an ordered connection.
@@ -49,6 +49,10 @@ pub(super) struct Link {
     /// Numbers the sessions.
     session: u32,
     dialling: bool,
+    /// How often in a row a greeting was refused on it.
+    pub refused: u32,
+    /// What each end speaks with the other one in this session.
+    pub dialects: [Dialect; 2],
     /// Whether an end knows the session as open.
     pub up: [bool; 2],
     /// When the newest frame from an end arrives.
@@ -74,6 +78,8 @@ impl Link {
             plan,
             session: 0,
             dialling: false,
+            refused: 0,
+            dialects: [Dialect::default(); 2],
             up: [false; 2],
             last_arrival: [0; 2],
             stalled: [Vec::new(), Vec::new()],
@@ -123,11 +129,14 @@ impl<M: Machine> World<M> {
         let draw = self.fate.between(self.hosts[a].key, self.hosts[b].key).decide(
             About::Dial,
             0,
-            u64::from(this.session),
+            u64::from(this.session) | u64::from(this.refused) << 32,
         );
         // Two round trips: one for TCP, one for TLS.
         let takes = 4 * (this.plan.latency_us + this.delay_us) * US;
-        let wait = draw.below(self.scene.plan.network.redial_ms * 1_000_000);
+        let wait = draw.below(match this.refused {
+            0 => self.scene.plan.network.redial_ms * 1_000_000,
+            refused => backoff(refused),
+        });
         self.links[link].dialling = true;
         self.queue.push(self.now + takes + wait, Item::Session { link: link as u32 });
     }
@@ -143,6 +152,9 @@ impl<M: Machine> World<M> {
         let this = &mut self.links[link];
         if this.up != [false; 2] || this.blocked != [false; 2] || !self.can_connect(a) || !self.can_connect(b)
         {
+            return;
+        }
+        if !self.greet(link) {
             return;
         }
         let this = &mut self.links[link];
@@ -330,6 +342,14 @@ impl<M: Machine> World<M> {
                 self.launch(link, end, Frame::Damaged(why), draw, 0);
                 return;
             }
+            Some(MessageAction::Shorten) => {
+                let frame = match self.shortened(from, to, &message) {
+                    Ok(message) => Frame::Message(Box::new(message)),
+                    Err(why) => Frame::Damaged(why),
+                };
+                self.launch(link, end, frame, draw, 0);
+                return;
+            }
             Some(MessageAction::HoldMs(ms)) => {
                 let at = self.now + self.links[link].travel(draw) + ms * 1_000_000;
                 let session = self.links[link].session;
@@ -424,8 +444,8 @@ impl<M: Machine> World<M> {
             }
             Frame::Connected if to < self.scene.nodes && from < self.scene.nodes => {
                 let (peer, boot) = (self.scene.hosts[from].node, BootNo(self.scene.boots[from]));
-                let minor = self.scene.minors[from].min(self.scene.minors[to]);
-                self.deliver(to, Event::Connected { peer, boot, minor });
+                let dialect = self.links[link].dialects[end];
+                self.deliver(to, Event::Connected { peer, boot, dialect });
             }
             Frame::Connected => {}
             Frame::End => {
@@ -520,7 +540,7 @@ impl<M: Machine> World<M> {
         }
         match if self.rules.is_empty() { None } else { self.touch(from, to, "Datagram") } {
             None => {}
-            Some(MessageAction::Drop | MessageAction::Corrupt) => return,
+            Some(MessageAction::Drop | MessageAction::Corrupt | MessageAction::Shorten) => return,
             Some(MessageAction::HoldMs(ms)) => at += ms * 1_000_000,
             Some(MessageAction::RepeatMs(ms)) => {
                 let packet = packet.clone();
@@ -539,90 +559,14 @@ impl<M: Machine> World<M> {
     /// A datagram arrives.
     pub(super) fn datagram_due(&mut self, from: HostIx, to: HostIx, packet: Box<Packet>) {
         if matches!(self.hosts[to].actor, Actor::Node(_)) {
+            if let Err(why) = self.hosts[to].mark.admit(self.hosts[from].mark.bytes()) {
+                self.tell(&Fact::Damaged { host: to });
+                return self.deliver(to, Event::Malformed { peer: None, why });
+            }
             if self.interest.has(super::Interest::SENDINGS) {
                 self.tell(&Fact::Datagram { to, packet: &packet });
             }
             self.deliver(to, Event::Datagram { from: super::host::address(from), packet });
         }
     }
-
-    // ---- the codec ----
-
-    /// One in so many messages becomes bytes and a message again, which must be the same.
-    fn through_the_wire(
-        &mut self,
-        from: HostIx,
-        to: HostIx,
-        draw: Draw,
-        message: Box<Message>,
-    ) -> Result<Box<Message>, String> {
-        if !self.goes_through_the_wire(draw) {
-            return Ok(message);
-        }
-        let (Some(sender), Some(receiver)) = (self.scene.hosts[from].role, self.scene.hosts[to].role) else {
-            return Ok(message);
-        };
-        self.wired += 1;
-        let mut bytes = Vec::new();
-        wire::encode_frame(&message, &mut bytes)
-            .map_err(|why| format!("{:?} does not fit: {why:?}", message.kind()))?;
-        match wire::decode_frame(&bytes, sender, receiver) {
-            Ok(Some((taken, Ok(back)))) if back == *message && taken == bytes.len() => Ok(Box::new(back)),
-            Ok(Some((_, Ok(_)))) => Err(format!("{message:?} is another message after the wire")),
-            other => Err(format!(
-                "{message:?} from {} to {} does not decode: {other:?}",
-                self.scene.name(from),
-                self.scene.name(to)
-            )),
-        }
-    }
-
-    /// What the codec finds in a message of which bits were flipped. Where it still finds a message it is not let in:
-    /// the seal of a connection would not have opened.
-    fn corrupted(&self, from: HostIx, to: HostIx, message: &Message, draw: Draw) -> Malformed {
-        let roles = self.scene.hosts[from].role.zip(self.scene.hosts[to].role);
-        let mut bytes = Vec::new();
-        let (Some((sender, receiver)), Ok(_)) = (roles, wire::encode_frame(message, &mut bytes)) else {
-            return damage(draw);
-        };
-        let mut draw = draw;
-        for _ in 0..FLIPS_MAX {
-            draw = draw.next();
-            let place = draw.below(bytes.len() as u64) as usize;
-            bytes[place] ^= 1 << draw.next().below(8);
-            if let Err(why) | Ok(Some((_, Err(why)))) = wire::decode_frame(&bytes, sender, receiver) {
-                return why;
-            }
-        }
-        damage(draw)
-    }
-
-    fn goes_through_the_wire(&self, draw: Draw) -> bool {
-        let every = u64::from(self.scene.plan.network.wire_every);
-        // A division for each message is dear, and the default is a power of two.
-        if every.is_power_of_two() {
-            draw.0 & (every - 1) == 0
-        } else {
-            every > 0 && draw.0.is_multiple_of(every)
-        }
-    }
-
-    fn datagram_through_the_wire(&mut self, draw: Draw, packet: Box<Packet>) -> Result<Box<Packet>, String> {
-        if !self.goes_through_the_wire(draw) {
-            return Ok(packet);
-        }
-        self.wired += 1;
-        let bytes =
-            wire::encode_packet(&packet).map_err(|why| format!("{packet:?} does not fit: {why:?}"))?;
-        match wire::decode_packet(&bytes) {
-            Ok(back) if back == *packet => Ok(Box::new(back)),
-            other => Err(format!("{packet:?} does not survive the wire: {other:?}")),
-        }
-    }
-}
-
-/// What is wrong with damaged bytes.
-fn damage(draw: Draw) -> Malformed {
-    [Malformed::Body, Malformed::Bounds, Malformed::UnknownKind, Malformed::Frame]
-        [draw.next().below(4) as usize]
 }

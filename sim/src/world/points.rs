@@ -75,10 +75,10 @@ impl<M: Machine> World<M> {
 
     /// What was sent on the last session comes once more on this one, if its version has such messages.
     pub(super) fn redeliver(&mut self, link: usize) {
-        let [one, other] = self.links[link].ends.map(|host| self.scene.minors[host as usize]);
+        let [dialect, _] = self.links[link].dialects;
         for end in 0..2u8 {
             let mut again = std::mem::take(&mut self.links[link].again[usize::from(end)]);
-            again.retain(|message| message.since() <= one.min(other));
+            again.retain(|message| dialect.knows(message));
             for message in again {
                 self.launch(link, end, Frame::Message(Box::new(message)), Draw(0), 0);
             }
@@ -208,8 +208,11 @@ impl Source {
             Event::Received { peer, .. }
             | Event::Connected { peer, .. }
             | Event::Disconnected { peer }
+            | Event::GreetingRefused { peer: Some(peer), .. }
             | Event::Malformed { peer: Some(peer), .. } => Self::Peer(*peer),
-            Event::Datagram { .. } | Event::Malformed { peer: None, .. } => Self::Datagrams,
+            Event::Datagram { .. }
+            | Event::GreetingRefused { peer: None, .. }
+            | Event::Malformed { peer: None, .. } => Self::Datagrams,
             Event::Stored { .. } | Event::StoreFailed { .. } => Self::Disk,
             Event::Exec(_) => Self::Executor,
             Event::Api { call, .. } | Event::ApiWritable { call, .. } | Event::ApiClosed { call } => {

@@ -249,6 +249,12 @@ impl<M: Machine> World<M> {
         if !matches!(*answer, Answer::Stream) {
             self.hosts[gate].open_calls.remove(&call);
         }
+        let from = client_of(call);
+        if let Answer::Fault(fault) = &*answer
+            && self.hosts[gate].peer(self.scene.hosts[from].node).is_none()
+        {
+            self.tell(&Fact::GreetingRefused { host: gate, from, fault });
+        }
         if let Answer::Submitted(submitted) = &*answer {
             self.name_job_of(client_of(call), call, submitted.job);
         }

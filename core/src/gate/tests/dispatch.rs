@@ -32,7 +32,11 @@ fn the_datacenter_with_more_room_is_chosen_and_the_other_is_the_fallback() {
 fn a_redirect_is_followed_at_once_and_silence_leads_to_the_next_manager() {
     let mut world = World::new();
     world.up("eu-m0", 50);
-    world.event(Event::Connected { peer: manager("eu-m1"), boot: BootNo(1), minor: crate::wire::MINOR });
+    world.event(Event::Connected {
+        peer: manager("eu-m1"),
+        boot: BootNo(1),
+        dialect: crate::wire::Dialect::OURS,
+    });
     let (job, out) = world.submit(sleep_job());
     assert_eq!(dispatched(&out), [manager("eu-m0")]);
     let elsewhere = Fault::new(FaultCode::NotLeader, "not here").at(Some(manager("eu-m1")));
@@ -195,7 +199,11 @@ fn a_job_that_a_datacenter_has_forgotten_is_given_to_it_again() {
 fn a_final_over_a_fence_that_is_too_old_is_refused_and_a_newer_one_is_adopted() {
     let mut world = World::new();
     world.up("eu-m0", 50);
-    world.event(Event::Connected { peer: manager("eu-m1"), boot: BootNo(1), minor: crate::wire::MINOR });
+    world.event(Event::Connected {
+        peer: manager("eu-m1"),
+        boot: BootNo(1),
+        dialect: crate::wire::Dialect::OURS,
+    });
     let (job, _) = world.submit(sleep_job());
     world.accept("eu-m0", job);
     let changed = Message::DcOwnerChanged { job, dc_epoch: DcEpoch(2), owner: manager("eu-m1") };

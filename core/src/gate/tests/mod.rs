@@ -245,8 +245,11 @@ impl World {
 
     /// A manager connects and says that it leads a datacenter with this many free cores of 100.
     pub fn up(&mut self, name: &str, free_cores: u32) -> Vec<Effect> {
-        let mut out =
-            self.event(Event::Connected { peer: manager(name), boot: BootNo(1), minor: crate::wire::MINOR });
+        let mut out = self.event(Event::Connected {
+            peer: manager(name),
+            boot: BootNo(1),
+            dialect: crate::wire::Dialect::OURS,
+        });
         out.extend(self.heartbeat(name, free_cores, true));
         out
     }

@@ -100,7 +100,7 @@ impl Bench {
         };
         bench.event(Event::Start);
         assert!(bench.saw(Observation::Active), "one voter is active at once");
-        bench.event(Event::Connected { peer: GATE, boot: BootNo(1), minor: crate::wire::MINOR });
+        bench.event(Event::Connected { peer: GATE, boot: BootNo(1), dialect: crate::wire::Dialect::OURS });
         bench.sent.clear();
         bench
     }
@@ -194,7 +194,11 @@ impl Bench {
 
     pub fn register_boot(&mut self, worker: NodeId, cores: u16, boot: u32, held: &[HeldShard]) {
         let executors = [ExecutorKind::Sleep, ExecutorKind::Http, ExecutorKind::Command].to_vec();
-        self.event(Event::Connected { peer: worker, boot: BootNo(boot), minor: crate::wire::MINOR });
+        self.event(Event::Connected {
+            peer: worker,
+            boot: BootNo(boot),
+            dialect: crate::wire::Dialect::OURS,
+        });
         let held = held.to_vec();
         self.from(worker, Message::RegisterWorker { boot: BootNo(boot), cores, executors, held });
         let answered = self.sent.iter().any(|(to, message)| {

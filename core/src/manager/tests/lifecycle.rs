@@ -206,7 +206,7 @@ fn results_go_where_the_gates_say() {
     bench.event(crate::Event::Connected {
         peer: GATE2,
         boot: crate::id::BootNo(1),
-        minor: crate::wire::MINOR,
+        dialect: crate::wire::Dialect::OURS,
     });
     bench.result(W1, run(0, 1), Outcome::Completed, requests(1, 10_000));
     assert_eq!(bench.sent().len(), 3);

@@ -62,7 +62,10 @@ impl Tier {
         }
         for no in 0..3 {
             for peer in (0..3).filter(|peer| *peer != no).map(member).chain([GATE]) {
-                tier.event(no, Event::Connected { peer, boot: BootNo(1), minor: crate::wire::MINOR });
+                tier.event(
+                    no,
+                    Event::Connected { peer, boot: BootNo(1), dialect: crate::wire::Dialect::OURS },
+                );
             }
         }
         tier.until("a leader and three leases", |tier| {
@@ -158,7 +161,10 @@ impl Tier {
     /// A worker connects to every manager.
     fn register(&mut self, worker: NodeId) {
         for no in 0..3 {
-            self.event(no, Event::Connected { peer: worker, boot: BootNo(1), minor: crate::wire::MINOR });
+            self.event(
+                no,
+                Event::Connected { peer: worker, boot: BootNo(1), dialect: crate::wire::Dialect::OURS },
+            );
             let executors = [ExecutorKind::Sleep].to_vec();
             let message = Message::RegisterWorker { boot: BootNo(1), cores: 2, executors, held: Vec::new() };
             self.from(no, worker, message);

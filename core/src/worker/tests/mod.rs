@@ -175,7 +175,7 @@ impl Stage {
     }
 
     fn connect(&mut self, peer: NodeId) {
-        self.step(Event::Connected { peer, boot: BootNo(1), minor: crate::wire::MINOR });
+        self.step(Event::Connected { peer, boot: BootNo(1), dialect: crate::wire::Dialect::OURS });
     }
 
     fn accept(&mut self, peer: NodeId) {
@@ -371,7 +371,9 @@ fn show(effect: &Effect) -> Option<String> {
                 Observation::JobDropped(job) => {
                     format!("observe dropped {}", if *job == A { "A" } else { "B" })
                 }
-                Observation::Member { .. } | Observation::PingMissed(_) => return None,
+                Observation::Member { .. } | Observation::PingMissed(_) | Observation::Greeted { .. } => {
+                    return None;
+                }
                 other => format!("observe {other:?}"),
             }
         }
