@@ -147,6 +147,7 @@ timing_fields!(
     backoff_cap,
     drain_timeout,
     start_lead,
+    run_silence,
 );
 
 macro_rules! limit_fields {
@@ -176,7 +177,8 @@ limit_fields!(
     tombstones,
     calls,
     worker_outbox,
-    log_keep
+    log_keep,
+    image_rows
 );
 
 impl ClusterPlan {
