@@ -1,6 +1,7 @@
 //! No promise before its write: what a node says to others rests on what its disk has at that moment.
 //!
-//! - A vote is given, and asked for, only where term and vote are on the disk.
+//! - A vote is given only where term and vote are on the disk, and asked for only where they have been: a candidate that
+//!   hears of the leader of its term writes that one down for its vote, and its own request, which waited, still leaves.
 //! - Whoever speaks in a term has that term on the disk.
 //! - A follower confirms an entry only where the entry, of that term at that place, has been on its disk.
 //! - A worker sends a result only where its disk has had it.
@@ -32,6 +33,8 @@ const REPORT_KEY: [u8; 2] = [table::STATE, 3];
 struct Rows {
     term: Term,
     vote: Option<NodeId>,
+    /// Every vote that was on it.
+    votes: BTreeSet<(Term, NodeId)>,
     /// Every entry that was on it, by index and term.
     entries: BTreeSet<(u64, u64)>,
     /// The highest entry that a snapshot or the cutting of the log stands for.
@@ -52,6 +55,7 @@ impl Rows {
                 decoder.array().ok()?;
                 self.term = decoder.decode().ok()?;
                 self.vote = decoder.decode().ok()?;
+                self.votes.extend(self.vote.map(|vote| (self.term, vote)));
             }
             key if key == POSITIONS_KEY => {
                 let mut decoder = Decoder::new(value?);
@@ -104,7 +108,9 @@ impl Promises {
             rows.term > term || (rows.term == term && rows.vote == Some(scene.hosts[vote].node))
         };
         let (term, kept) = match *body {
-            LogBody::Vote { term, .. } => (term, voted(term, from)),
+            LogBody::Vote { term, .. } => {
+                (term, voted(term, from) || rows.votes.contains(&(term, scene.hosts[from].node)))
+            }
             LogBody::VoteReply { term, granted } => (term, !granted || voted(term, to)),
             LogBody::AppendReply { term, last } => (term, rows.had(last)),
             LogBody::Append { term, .. } | LogBody::Image { term, .. } | LogBody::ImageAck { term, .. } => {
