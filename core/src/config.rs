@@ -218,6 +218,9 @@ pub struct Timing {
     /// How far ahead of the start the managers tell the workers, so that shards start together.
     #[n(28)]
     pub start_lead: Duration,
+    /// Manager: a living worker that says nothing of a run for this long is suspected for the job.
+    #[n(29)]
+    pub run_silence: Duration,
 }
 
 impl Default for Timing {
@@ -253,6 +256,7 @@ impl Default for Timing {
             backoff_cap: s(60),
             drain_timeout: s(300),
             start_lead: ms(200),
+            run_silence: s(60),
         }
     }
 }
@@ -299,6 +303,10 @@ pub struct Limits {
     /// whole state.
     #[n(8)]
     pub log_keep: u32,
+    /// Rows of the state in one message to a follower that gets the whole of it, from 1 to 32; the rest follows in
+    /// further messages.
+    #[n(9)]
+    pub image_rows: u16,
 }
 
 impl Default for Limits {
@@ -313,6 +321,7 @@ impl Default for Limits {
             calls: 10_000,
             worker_outbox: 1_024,
             log_keep: 512,
+            image_rows: 32,
         }
     }
 }

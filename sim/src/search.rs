@@ -1,15 +1,17 @@
-//! Search: runs that go on from where something new was seen.
+//! Search: runs that go on from where something rare was seen.
 //!
-//! A run is new by what nodes say: pairs of consecutive observations of one node, by role and kind, that no run before
-//! had, and how full its tables were, in powers of two. A run that was new is kept with the moment of its last novelty;
-//! later runs repeat it up to there and then meet other faults. One run in two is a fresh one of the swarm. Energy goes
-//! where it pays: a kept run that brings nothing new is taken less often.
+//! A run is known by what nodes say: pairs of consecutive observations of one node, by role and kind, and how full its
+//! tables were, in powers of two. A run with a pair or a level that few runs had is kept, with the moment of the last
+//! one. Every second run is a fresh one of the swarm; the others are made from a kept one, which is taken by how rare
+//! its marks still are, and the less the oftener it was taken. What is rare was reached by its plan, and what is wrong
+//! there may be a matter of milliseconds: so two of three are the same plan with another chance, and the third repeats
+//! the run up to that moment and then meets other faults.
 //!
-//! Runs go in lots whose outcome is put together in order, so the same arguments give the same search on any machine. A
-//! branch is a plan like any other: what fails is replayed and shrunk from its file.
+//! Runs go in lots whose outcome is put together in order, so the same arguments give the same search on any machine.
+//! What fails is a plan like any other: it is replayed and shrunk from its file.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use rayon::prelude::*;
@@ -24,6 +26,8 @@ use crate::world::{About, Fact, Fate, HostIx, Interest, Scene, Spectator, Verdic
 const LOT: u64 = 32;
 /// Kept runs at most; the one with the least energy goes first.
 const KEPT_MAX: usize = 256;
+/// A mark that no more runs than this had is rare.
+const RARE: u64 = 4;
 
 /// What is new in a run: a mark, and when it was first seen, in ms.
 type Marks = BTreeMap<u64, u64>;
@@ -78,19 +82,34 @@ impl Spectator for Novelty {
     }
 }
 
-/// A run that was new.
+/// How many runs had each mark.
+type Known = HashMap<u64, u64>;
+
+/// A run that had something rare.
 struct Kept {
     plan: Plan,
-    /// When its last novelty was, in ms.
+    /// When its last rare mark was, in ms.
     at_ms: u64,
+    marks: Vec<u64>,
+    /// How often it was taken.
+    taken: u32,
+    /// How likely it is taken.
     energy: f64,
+}
+
+impl Kept {
+    fn weigh(&mut self, known: &Known) {
+        let rarity: f64 =
+            self.marks.iter().map(|mark| 1.0 / known.get(mark).copied().unwrap_or(1) as f64).sum();
+        self.energy = rarity / f64::from(1 + self.taken);
+    }
 }
 
 /// One run that failed.
 pub struct Found {
     /// Which run of the search, from 1.
     pub run: u64,
-    /// Whether it went on from a kept one.
+    /// Whether it was made from a kept one.
     pub is_branch: bool,
     /// All of it.
     pub plan: Plan,
@@ -111,11 +130,11 @@ pub struct Outcome {
     pub found: Vec<Found>,
 }
 
-/// A run that is to be done: its plan, and from which kept run it goes on.
+/// A run that is to be done.
 struct Job {
     number: u64,
     plan: Plan,
-    from: Option<usize>,
+    is_branch: bool,
 }
 
 struct Done {
@@ -126,7 +145,7 @@ struct Done {
 
 /// Searches for so many runs; stops after the lot in which the first fails, where `first` says so.
 pub fn search(seed: u64, runs: u64, first: bool) -> Result<Outcome, BadPlan> {
-    let (mut outcome, mut known, mut kept) = (Outcome::default(), HashSet::new(), Vec::new());
+    let (mut outcome, mut known, mut kept) = (Outcome::default(), Known::new(), Vec::new());
     while outcome.runs < runs {
         let lot = LOT.min(runs - outcome.runs);
         let jobs: Vec<Job> = (0..lot).map(|n| next(seed, outcome.runs + n, &mut kept)).collect();
@@ -135,6 +154,7 @@ pub fn search(seed: u64, runs: u64, first: bool) -> Result<Outcome, BadPlan> {
         for one in done? {
             learn(one, &mut known, &mut kept, &mut outcome);
         }
+        kept.iter_mut().for_each(|one: &mut Kept| one.weigh(&known));
         kept.sort_by(|one: &Kept, other| other.energy.total_cmp(&one.energy));
         kept.truncate(KEPT_MAX);
         if first && !outcome.found.is_empty() {
@@ -145,11 +165,11 @@ pub fn search(seed: u64, runs: u64, first: bool) -> Result<Outcome, BadPlan> {
     Ok(outcome)
 }
 
-/// Every second run is fresh; the others go on from a kept one, drawn by energy.
+/// Every second run is fresh; the others are made from a kept one.
 fn next(seed: u64, number: u64, kept: &mut [Kept]) -> Job {
     let total: f64 = kept.iter().map(|one| one.energy).sum();
     if number.is_multiple_of(2) || total <= 0.0 {
-        return Job { number, plan: swarm::draw(seed + number), from: None };
+        return Job { number, plan: swarm::draw(seed + number), is_branch: false };
     }
     let draw = Fate::new(seed).decide(About::Swarm, key("search"), number);
     let mut left = draw.below(1 << 53) as f64 / (1u64 << 53) as f64 * total;
@@ -157,11 +177,16 @@ fn next(seed: u64, number: u64, kept: &mut [Kept]) -> Job {
         left -= one.energy;
         left <= 0.0
     });
-    let place = place.unwrap_or(0);
-    let one = &mut kept[place];
-    // It pays again if the branch is new.
-    one.energy *= 0.8;
-    Job { number, plan: swarm::branch(&one.plan, one.at_ms, draw.next().0), from: Some(place) }
+    let one = &mut kept[place.unwrap_or(0)];
+    one.energy *= f64::from(1 + one.taken) / f64::from(2 + one.taken);
+    one.taken += 1;
+    let (how, other) = (draw.next(), draw.next().next().0);
+    let plan = if how.below(3) > 0 {
+        swarm::vary(&one.plan, other)
+    } else {
+        swarm::branch(&one.plan, one.at_ms, other)
+    };
+    Job { number, plan, is_branch: true }
 }
 
 fn run(job: Job) -> Result<Done, BadPlan> {
@@ -172,19 +197,21 @@ fn run(job: Job) -> Result<Done, BadPlan> {
     Ok(Done { job, verdict, marks })
 }
 
-fn learn(done: Done, known: &mut HashSet<u64>, kept: &mut Vec<Kept>, outcome: &mut Outcome) {
-    let new: Vec<u64> =
-        done.marks.iter().filter(|(mark, _)| !known.contains(*mark)).map(|(_, at)| *at).collect();
-    known.extend(done.marks.keys());
-    let Job { number, plan, from } = done.job;
-    if let (Some(parent), false) = (from.and_then(|place| kept.get_mut(place)), new.is_empty()) {
-        parent.energy = parent.energy / 0.8 + new.len() as f64;
+fn learn(done: Done, known: &mut Known, kept: &mut Vec<Kept>, outcome: &mut Outcome) {
+    let mut at_ms = None;
+    for (mark, at) in &done.marks {
+        let runs = known.entry(*mark).or_insert(0);
+        *runs += 1;
+        if *runs <= RARE {
+            at_ms = at_ms.max(Some(*at));
+        }
     }
-    if let Some(at_ms) = new.iter().max() {
-        kept.push(Kept { plan: plan.clone(), at_ms: *at_ms, energy: new.len() as f64 });
+    let Job { number, plan, is_branch } = done.job;
+    if let Some(at_ms) = at_ms {
+        let marks = done.marks.into_keys().collect();
+        kept.push(Kept { plan: plan.clone(), at_ms, marks, taken: 0, energy: 0.0 });
     }
     if done.verdict.violation.is_some() {
-        let is_branch = from.is_some();
         outcome.found.push(Found { run: number + 1, is_branch, plan, verdict: done.verdict });
     }
 }
@@ -199,6 +226,17 @@ mod tests {
         assert_eq!((one.runs, one.marks, one.kept), (other.runs, other.marks, other.kept));
         assert!(one.marks > 100, "{} marks", one.marks);
         assert!(one.kept > 10, "{} kept", one.kept);
+    }
+
+    #[test]
+    fn a_variation_has_other_times_and_a_sound_plan() {
+        for seed in 0..100 {
+            let parent = swarm::draw(seed);
+            let varied = swarm::vary(&parent, seed + 1_000);
+            assert_eq!((&varied.cluster, &varied.clients), (&parent.cluster, &parent.clients));
+            assert_eq!(varied.faults.len(), parent.faults.len());
+            varied.check().expect("it is sound");
+        }
     }
 
     #[test]

@@ -25,7 +25,11 @@ pub(super) enum Attempt {
 /// One line of calls: at most one is under way; after a failure the next gate is tried after a pause.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
+    /// Whom the next call asks.
     gate: usize,
+    /// Whose turn it was last, as gates take turns. One that another gate named is asked out of turn: where it fails, the
+    /// turn goes on. Else a gate that lags behind and a dead owner that it names would be asked for ever, by turns.
+    turn: usize,
     gates: usize,
     under_way: Option<CallId>,
     /// The call's deadline; of an open stream, when its silence has lasted too long; else the end of the pause.
@@ -39,6 +43,7 @@ impl Line {
     fn new(config: &ClientConfig) -> Self {
         Self {
             gate: 0,
+            turn: 0,
             gates: config.gates.len(),
             under_way: None,
             until: Instant::ZERO,
@@ -84,12 +89,20 @@ impl Line {
         self.call_timeout = timeout;
     }
 
-    fn fail(&mut self, until: Instant, gate: usize) {
+    /// The next call asks the gate that was named, or the next one in turn, but not at once the one that has failed.
+    fn fail(&mut self, until: Instant, named: Option<usize>) {
         self.under_way = None;
         self.is_stream = false;
         self.failures = self.failures.saturating_add(1);
         self.until = until;
-        self.gate = gate;
+        self.gate = named.unwrap_or_else(|| {
+            let next = |gate: usize| (gate + 1) % self.gates;
+            self.turn = next(self.turn);
+            if self.turn == self.gate {
+                self.turn = next(self.turn);
+            }
+            self.turn
+        });
     }
 }
 
@@ -189,8 +202,7 @@ impl Calls {
         let pause = if named.is_some() { Duration::ZERO } else { jitter.max(at_least.min(cap)) };
         let line = self.line(which);
         let failed = line.gate;
-        let next = named.unwrap_or((failed + 1) % line.gates);
-        line.fail(now + pause, next);
+        line.fail(now + pause, named);
         failed
     }
 

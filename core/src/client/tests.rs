@@ -199,6 +199,31 @@ fn a_gate_that_names_the_owner_is_followed_at_once() {
 }
 
 #[test]
+fn a_gate_that_names_a_dead_owner_again_and_again_is_left() {
+    let mut client = client();
+    let mut out = step(&mut client, 0, Input::Start);
+    let (mut asked, mut now) = (Vec::new(), 0);
+    for _ in 0..4 {
+        let (gate, call, _) = call_of(&out);
+        asked.push(gate);
+        // The last gate lags behind: it names the second one, which is down, as the first one is.
+        let stale = || Fault::new(FaultCode::NotOwner, "elsewhere").at(Some(NodeId([2; 16])));
+        let input = match gate {
+            2 => Input::Answered { call, answer: Box::new(Answer::Fault(stale())) },
+            _ => Input::Lost { call, why: "reset".to_string() },
+        };
+        now += 5;
+        out = step(&mut client, now, input);
+        if !out.iter().any(|output| matches!(output, Output::Call { .. })) {
+            now = client.wake_at().expect("a pause").as_nanos() / 1_000_000 + 1;
+            out = step(&mut client, now, Input::Wake);
+        }
+    }
+    asked.push(call_of(&out).0);
+    assert_eq!(asked, [0, 1, 2, 1, 0], "not the last one once more");
+}
+
+#[test]
 fn a_final_refusal_ends_it_and_a_retryable_one_does_not() {
     let mut client = client();
     let (_, call, _) = call_of(&step(&mut client, 0, Input::Start));

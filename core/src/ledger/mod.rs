@@ -62,7 +62,7 @@ use log::RetainedLog;
 use proposals::{AppliedSet, Command, Kind, Proposal, Proposals, Undecided};
 use raft::Raft;
 use replicate::CatchUp;
-use snapshot::{Staging, Transfer};
+use snapshot::{ROWS_A_PART, Staging, Transfer};
 
 /// The applied state of a tier: a fold over its committed commands.
 ///
@@ -153,6 +153,8 @@ struct Waits {
     lease_renew: Duration,
     /// Applied entries kept for slow followers.
     log_keep: u32,
+    /// Rows of one part of an image.
+    image_rows: usize,
 }
 
 /// One voter of a tier.
@@ -227,6 +229,7 @@ impl<S: State> Ledger<S> {
                 tick: timing.log_tick,
                 lease_renew: timing.lease_renew,
                 log_keep: config.limits.log_keep,
+                image_rows: usize::from(config.limits.image_rows).clamp(1, ROWS_A_PART),
             },
             role: (raft.term(), false),
             raft,

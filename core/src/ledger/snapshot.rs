@@ -22,8 +22,8 @@ use crate::observe::{Observation, Stale};
 use crate::store::Store;
 use crate::time::Instant;
 
-/// Rows of one part; settling a step encodes the other half of the 64 that a step may.
-const ROWS_A_PART: usize = 32;
+/// Rows of one part at most; settling a step encodes the other half of the 64 that a step may.
+pub(super) const ROWS_A_PART: usize = 32;
 /// A follower takes no image larger than this, in bytes.
 const IMAGE_BYTES: usize = 1 << 30;
 
@@ -118,7 +118,7 @@ impl<S: State> Ledger<S> {
     fn encode_part(&self, todo: &mut BTreeSet<Vec<u8>>) -> Part {
         let mut part = Part::default();
         let mut bytes = 0;
-        while part.rows.len() < ROWS_A_PART
+        while part.rows.len() < self.waits.image_rows
             && let Some(key) = todo.pop_first()
         {
             let value = self.image_row(&key).map(Bytes);

@@ -1,7 +1,7 @@
 //! Workers that live and do nothing for a job.
 //!
 //! A worker says every half second how its runs stand. One that lives and is connected, and says nothing of a run for
-//! [`SILENCE`], is suspected for that job alone ([`crate::suspicion`]); when nothing refutes that in time, its runs of the
+//! `run_silence`, is suspected for that job alone ([`crate::suspicion`]); when nothing refutes that in time, its runs of the
 //! job are ended. What its worker reports of such an end is a loss like any other that nobody asked for, with its numbers,
 //! and only then the run is replaced: no silence lets two attempts run. What the worker does for other jobs goes on.
 
@@ -14,8 +14,6 @@ use crate::observe::Observation;
 use crate::suspicion::{Accused, Status, Window};
 use crate::time::{Duration, Now};
 
-/// A run of a living worker that is silent for this long makes the worker suspected for the job.
-pub const SILENCE: Duration = Duration::from_secs(60);
 /// The shortest suspicion, and the one where nobody else can accuse: only the owner hears of the job's runs.
 const SHORTEST: Duration = Duration::from_secs(2);
 /// The longest.
@@ -66,7 +64,7 @@ impl DcJob {
             // There was no better one, and it was given work again: it is judged anew.
             self.live.suspicions.forget(worker);
         }
-        let silent_at = *shard.live.heard.get_or_insert(cx.now.mono) + SILENCE;
+        let silent_at = *shard.live.heard.get_or_insert(cx.now.mono) + cx.config.timing.run_silence;
         if cx.now.mono < silent_at {
             return cx.wake_at(silent_at);
         }

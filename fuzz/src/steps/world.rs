@@ -506,5 +506,6 @@ fn small_limits() -> Limits {
         calls: 8,
         worker_outbox: 4,
         log_keep: 16,
+        image_rows: 3,
     }
 }

@@ -395,6 +395,9 @@ fn check_timing(timing: &Timing, span: Range<usize>) -> Result<(), Wrong> {
     if timing.log_tick.scale(2, 1) > timing.leader_silence {
         return wrong(span, "leader_silence must be at least twice log_tick: a heartbeat may be lost");
     }
+    if timing.progress_flush.scale(4, 1) > timing.run_silence {
+        return wrong(span, "run_silence must be at least four times progress_flush: a report may be late");
+    }
     if timing.backoff_base > timing.backoff_cap {
         return wrong(span, "backoff_base must not be longer than backoff_cap");
     }

@@ -219,6 +219,7 @@ overrides! {
         backoff_cap: Span,
         drain_timeout: Span,
         start_lead: Span,
+        run_silence: Span,
     }
 }
 
@@ -233,5 +234,6 @@ overrides! {
         calls: u32,
         worker_outbox: u16,
         log_keep: u32,
+        image_rows: u16,
     }
 }

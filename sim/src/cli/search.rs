@@ -1,4 +1,4 @@
-//! `search`: runs that go on from where something new was seen.
+//! `search`: runs that go on from where something rare was seen.
 
 use std::path::PathBuf;
 
@@ -63,6 +63,6 @@ fn tell(args: &Args, found: &Found) {
         println!("{line}");
         return;
     }
-    let how = if found.is_branch { "goes on from another" } else { "fresh" };
+    let how = if found.is_branch { "made from another" } else { "fresh" };
     println!("FAILED run {run} ({how}) at {at_ms} ms: {oracle}\n  {}", violation.message);
 }

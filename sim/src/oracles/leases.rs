@@ -86,7 +86,8 @@ impl Leases {
             _ => return Ok(()),
         };
         match newest {
-            Some(newest) if newest > fence => Err(format!(
+            // Fence 0 is no owner's: with it the leader of a log ends what is left of a job that was dropped.
+            Some(newest) if newest > fence && fence > 0 => Err(format!(
                 "{} acts as the owner of {} under fence {fence}; the log ended its lease at {} ms, and the fence is {newest}",
                 scene.name(host),
                 scene.job_name(*job),

@@ -9,7 +9,7 @@
 //!
 //! Load that nobody waits for, and a job that waits for a load that is gone, are what a user sees of a lost timer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tidegate_core::id::{Attempt, DcId, JobId, Role, RunId, ShardKey};
 use tidegate_core::observe::{Observation, RunKey};
@@ -33,14 +33,15 @@ pub(super) struct Losses {
     orphans: BTreeMap<(HostIx, RunKey), Time>,
     /// By when a run must be over at the latest, where nothing is wrong with its worker.
     limits: BTreeMap<RunId, Time>,
-    /// Workers with which something was wrong before the healing.
-    touched: BTreeSet<HostIx>,
+    /// Until when something is wrong with a host, before the healing.
+    ill_until: BTreeMap<HostIx, Time>,
     /// Jobs that a worker was told to forget.
     forgotten: BTreeMap<(HostIx, JobId), Time>,
-    /// When each process began.
-    began: BTreeMap<HostIx, Time>,
     /// The highest attempt that a manager knows.
     reserved: BTreeMap<(HostIx, ShardKey), Attempt>,
+    /// The newest start of a manager. It has never seen a worker that died before, and leaves it as long as it may run
+    /// its shards alone.
+    started: BTreeMap<DcId, Time>,
     healed_at: Option<Time>,
     next_look: Time,
 }
@@ -85,13 +86,22 @@ impl Losses {
         Ok(())
     }
 
+    /// Whether a worker works again or never had anything.
+    fn is_well(&self, scene: &Scene, host: HostIx) -> bool {
+        match self.healed_at {
+            None => self.ill_until.get(&host).is_none_or(|until| until.saturating_add(STOPPED) < scene.now),
+            Some(at) => scene.is_healed(host) && at + STOPPED < scene.now,
+        }
+    }
+
+    fn ill(&mut self, host: HostIx, until: Time) {
+        let known = self.ill_until.entry(host).or_insert(until);
+        *known = until.max(*known);
+    }
+
     /// A run that must be over by now, where its worker works again or never had anything.
     fn overdue(&self, scene: &Scene) -> Result<(), String> {
-        let well = |host: HostIx| match self.healed_at {
-            None => !self.touched.contains(&host) && scene.plan.driver.is_empty(),
-            Some(at) => scene.is_healed(host) && at + STOPPED < scene.now,
-        };
-        for (run, host) in scene.runs.iter().filter(|(_, host)| well(**host)) {
+        for (run, host) in scene.runs.iter().filter(|(_, host)| self.is_well(scene, **host)) {
             let (name, job) = (scene.name(*host), scene.job_name(run.shard.job));
             if self.limits.get(run).is_some_and(|limit| *limit < scene.now) {
                 return Err(format!("{name} runs {run:?} of {job} beyond its limit"));
@@ -105,10 +115,13 @@ impl Losses {
     }
 
     fn look(&self, scene: &Scene) -> Result<(), String> {
+        self.endless(scene)?;
         let Some(healed_at) = self.healed_at else { return Ok(()) };
+        let alone = scene.plan.cluster.timing(Role::Worker).orphan_grace.as_nanos() / 2 * 3;
         let late = |run: &RunId, at: Time| {
-            let noticed = at.max(healed_at) + NOTICED;
-            noticed.max(self.unheard_until(scene, run.shard.dc, at)) < scene.now
+            let started = self.started.get(&run.shard.dc).filter(|started| **started > at);
+            let until = started.map_or(0, |started| started + alone / 4 * 5 + STOPPED);
+            until.max(at.max(healed_at) + NOTICED) < scene.now
         };
         let lost = self.died.iter().find(|(run, at)| late(run, **at) && has_quorum(scene, run.shard.dc));
         if let Some((run, at)) = lost {
@@ -117,12 +130,18 @@ impl Losses {
                 "{run:?} of {job} died with its worker {s} s ago, and nobody has given it up"
             ));
         }
+        Ok(())
+    }
+
+    /// A run that said that nobody owns it, and goes on: at a worker that works again or never had anything.
+    fn endless(&self, scene: &Scene) -> Result<(), String> {
         let grace = scene.plan.cluster.timing(Role::Worker).cancel_grace.as_nanos() / 4 * 5 + STOPPED;
         let runs = |host: HostIx, key: RunKey| {
             scene.runs.iter().any(|(run, on)| *on == host && RunKey::from(*run) == key)
         };
+        let healed_at = self.healed_at.unwrap_or(0);
         let endless = self.orphans.iter().find(|((host, run), at)| {
-            scene.is_healed(*host) && (**at).max(healed_at) + grace < scene.now && runs(*host, *run)
+            (**at).max(healed_at) + grace < scene.now && self.is_well(scene, *host) && runs(*host, *run)
         });
         match endless {
             Some(((host, run), _)) => {
@@ -131,18 +150,6 @@ impl Losses {
             }
             None => Ok(()),
         }
-    }
-}
-
-impl Losses {
-    /// Until when a manager that began after a worker's death must take it for one that may still run.
-    fn unheard_until(&self, scene: &Scene, dc: DcId, died: Time) -> Time {
-        let managers =
-            |ix: &HostIx| scene.hosts[*ix].dc == dc && scene.hosts[*ix].role == Some(Role::Manager);
-        let began = (0..scene.nodes).filter(managers).filter_map(|ix| self.began.get(&ix)).max();
-        let grace = scene.plan.cluster.timing(Role::Manager).orphan_grace.as_nanos();
-        // As long as it would run by itself, whatever its clock's rate; by the manager's own clock.
-        began.filter(|began| **began > died).map_or(0, |began| began + grace / 2 * 3 / 10 * 11 + STOPPED)
     }
 }
 
@@ -194,10 +201,14 @@ impl Spectator for Losses {
                     self.forgotten.entry((*to, *job)).or_insert(scene.now);
                 }
             }
-            Fact::Fault { host, .. } => drop(self.touched.insert(*host)),
-            Fact::Began { host, .. } => drop(self.began.insert(*host, scene.now)),
+            Fact::Fault { host, fault, .. } => {
+                let lasts = scene.plan.faults.get(*fault).and_then(|fault| fault.for_ms);
+                self.ill(*host, lasts.map_or(Time::MAX, |ms| scene.now + ms * 1_000_000));
+            }
+            Fact::Began { host, .. } if scene.hosts[*host].role == Some(Role::Manager) => {
+                self.started.insert(scene.hosts[*host].dc, scene.now);
+            }
             Fact::Ended { host, .. } => {
-                self.touched.insert(*host);
                 self.orphans.retain(|(on, _), _| on != host);
                 self.forgotten.retain(|(on, _), _| on != host);
                 self.reserved.retain(|(on, _), _| on != host);

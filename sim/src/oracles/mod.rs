@@ -32,6 +32,7 @@ mod retention;
 mod speakers;
 mod starts;
 mod streams;
+mod suspicions;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<Box<dyn Spectator>> {
         Box::<speakers::Speakers>::default(),
         Box::<receipts::Receipts>::default(),
         Box::<losses::Losses>::default(),
+        Box::<suspicions::Suspicions>::default(),
         Box::<old_disks::OldDisks>::default(),
         Box::<retention::Retention>::default(),
         Box::<calm::Calm>::default(),

@@ -3,6 +3,7 @@
 use tidegate_core::Node;
 use tidegate_core::bytes::Bytes;
 use tidegate_core::census::Census;
+use tidegate_core::effect::HaltReason;
 use tidegate_core::fault::{Fault, FaultCode};
 use tidegate_core::id::{
     Attempt, BootNo, DcEpoch, DiskId, GateEpoch, JobId, NodeId, RunId, ShardKey, Term, WorkflowIx,
@@ -14,9 +15,9 @@ use tidegate_core::store::{Write, table};
 use tidegate_core::swim::MemberStatus;
 use tidegate_core::wire::{Message, ShardReport};
 
-use super::{answers, bounds, leases, logs, members, promises, refusals};
+use super::{answers, bounds, leases, logs, losses, members, old_disks, promises, refusals, suspicions};
 use crate::plan::Plan;
-use crate::world::{Fact, HostIx, Scene, Spectator, World};
+use crate::world::{Fact, HostIx, ProcessEnd, Scene, Spectator, World};
 
 const G1: HostIx = 0;
 const G2: HostIx = 1;
@@ -275,4 +276,56 @@ fn a_node_that_holds_too_much_is_seen() {
     assert!(judge(Census { volatile: 5, ..Census::default() }).is_err());
     assert!(judge(Census { leases: 4, ..Census::default() }).is_err());
     assert!(judge(Census { timers: 1_000_000, ..Census::default() }).is_err());
+}
+
+/// What an oracle says to a history and then, so many seconds later, to anything at all.
+fn judge_late(oracle: &mut dyn Spectator, facts: &[Fact<'_>], seconds: u64) -> Result<(), String> {
+    let mut scene = scene();
+    scene.runs.insert(run(), W1);
+    judge(oracle, &scene, facts)?;
+    scene.now = seconds * 1_000_000_000;
+    oracle.see(&scene, &said(W1, &Observation::Refuted))
+}
+
+#[test]
+fn a_suspicion_without_an_end_is_seen() {
+    let worker = scene().hosts[W1].node;
+    let suspected = Observation::WorkerSuspected { job: JOB, worker };
+    let dead = Observation::WorkerDeadForJob { job: JOB, worker };
+    let judge =
+        |facts: &[Fact<'_>], seconds| judge_late(&mut suspicions::Suspicions::default(), facts, seconds);
+    assert_eq!(judge(&[said(M1, &suspected)], 5), Ok(()), "there is time");
+    assert!(judge(&[said(M1, &suspected)], 20).is_err());
+    assert_eq!(judge(&[said(M1, &suspected), said(M1, &dead)], 20), Ok(()));
+    let cut = Fact::Fault { fault: 0, kind: "cut", host: W1 };
+    assert_eq!(judge(&[cut, said(M1, &suspected)], 20), Ok(()), "it may end without a word");
+}
+
+#[test]
+fn an_old_disk_that_nobody_refuses_is_seen() {
+    let [first, second] = [1, 2].map(|boot| Fact::Began { host: G1, boot });
+    let mut new = scene();
+    new.boots[G1] = 2;
+    let judge = |facts: &[Fact<'_>], seconds| {
+        let mut oracle = old_disks::OldDisks::default();
+        judge(&mut oracle, &new, &[said(G1, &Observation::Active)])?;
+        judge_late(&mut oracle, facts, seconds)
+    };
+    assert!(judge(&[first], 30).is_err());
+    assert_eq!(judge(&[second], 30), Ok(()), "it is the newest");
+    let ended = Fact::Ended { host: G1, end: ProcessEnd::Halt(HaltReason::OldDisk) };
+    let first = || Fact::Began { host: G1, boot: 1 };
+    assert_eq!(judge(&[first(), ended], 30), Ok(()));
+    let other = Fact::Fault { fault: 0, kind: "freeze", host: G2 };
+    assert_eq!(judge(&[other, first()], 30), Ok(()), "who knows better may be absent");
+}
+
+#[test]
+fn an_orphan_that_goes_on_is_seen() {
+    let orphaned = Observation::Orphaned(run().into());
+    let judge = |facts: &[Fact<'_>], seconds| judge_late(&mut losses::Losses::default(), facts, seconds);
+    assert_eq!(judge(&[said(W1, &orphaned)], 10), Ok(()), "a stop takes time");
+    assert!(judge(&[said(W1, &orphaned)], 30).is_err());
+    let frozen = Fact::Fault { fault: 0, kind: "freeze", host: W1 };
+    assert_eq!(judge(&[frozen, said(W1, &orphaned)], 30), Ok(()), "it is frozen for ever");
 }

@@ -150,6 +150,7 @@ timing_fields!(
     backoff_cap,
     drain_timeout,
     start_lead,
+    run_silence,
 );
 
 macro_rules! limit_fields {
@@ -179,7 +180,8 @@ limit_fields!(
     tombstones,
     calls,
     worker_outbox,
-    log_keep
+    log_keep,
+    image_rows
 );
 
 impl ClusterPlan {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::options::{Aim, Options, Strain};
+use super::options::{Aim, MUTE, Options, Strain};
 use super::{Dice, FAULTS_MS};
 use crate::plan::{
     ClientPlan, ClusterPlan, Direction, FaultKind, FaultPlan, LoadPlan, MessageAction, MessageRule, Seen,
@@ -84,6 +84,10 @@ const MESSAGES: &[&str] = &[
     "OwnerChangedReply",
 ];
 
+/// Messages that say how things stand.
+const REPORTS: &[&str] =
+    &["ShardProgress", "ShardProgress", "ShardProgress", "WorkerHeartbeat", "DcProgress"];
+
 pub(super) const KINDS: &[Kind] = &[
     (30, "crash", |_| FaultKind::Crash),
     (12, "crash_when_stored", |a| FaultKind::CrashWhenStored(a.dice.range("stored", a.n, 1, 12) as u32)),
@@ -119,6 +123,16 @@ pub(super) const KINDS: &[Kind] = &[
     (8, "message_hold", |a| a.messages(MessageAction::HoldMs(a.one_of("hold", &[100, 700, 5_000, 20_000])))),
     (8, "message_repeat", |a| a.messages(MessageAction::RepeatMs(a.one_of("again", &[10, 3_000, 15_000])))),
     (5, "message_corrupt", |a| a.messages(MessageAction::Corrupt)),
+    // It lives, and says nothing of some kind any more.
+    (4, MUTE, |a| {
+        FaultKind::Messages(MessageRule {
+            to: None,
+            kind: Some(a.one_of("mute of", REPORTS).to_string()),
+            nth: 1,
+            count: 0,
+            action: MessageAction::Drop,
+        })
+    }),
     (6, "old_version", |_| FaultKind::OldVersion),
     (6, "new_version", |_| FaultKind::NewVersion),
     (10, "load", |a| {

@@ -17,7 +17,7 @@ mod workload;
 pub use options::Options;
 
 use self::dice::Dice;
-use crate::plan::{FaultPlan, Plan, RunPlan, When};
+use crate::plan::{FaultKind, FaultPlan, Plan, RunPlan, When};
 
 /// Faults begin in this time, in ms.
 const FAULTS_MS: u64 = 50_000;
@@ -32,7 +32,7 @@ const JOB_MS_MAX: u64 = 90_000;
 pub fn draw(seed: u64) -> Plan {
     let dice = Dice::new(seed);
     let options = Options::draw(seed);
-    let mut cluster = shape::cluster(dice);
+    let mut cluster = shape::cluster(dice, &options);
     cluster.old_version = shape::old_version(dice, &options, &cluster);
     cluster.greets = shape::without_features(dice, &options, &cluster);
     let clients = workload::clients(dice, &options, &cluster);
@@ -40,13 +40,14 @@ pub fn draw(seed: u64) -> Plan {
     let core = ending::core(dice, &options, &cluster, &faults);
     faults.extend(ending::rest(dice, &core, &cluster));
     let keeps_short = cluster.timing_ms.contains_key("retain_completed");
+    let has_old_disk = faults.iter().any(|fault| matches!(fault.kind, FaultKind::DiskRestore));
     Plan {
         seed,
         run: RunPlan {
             faults_end_ms: HEALED_MS,
             settle_ms: ending::settle_ms(&cluster),
             core,
-            at_least_ms: if keeps_short { HEALED_MS + 30_000 } else { 0 },
+            at_least_ms: if keeps_short || has_old_disk { HEALED_MS + 30_000 } else { 0 },
             until_dropped: false,
             look_every_ms: LOOK_MS,
         },
@@ -79,12 +80,32 @@ pub fn branch(plan: &Plan, from_ms: u64, seed: u64) -> Plan {
     Plan { faults: plan.faults.iter().filter(is_kept).cloned().chain(fresh).collect(), ..plan.clone() }
 }
 
+/// The same run with another chance: messages, disks and timers go another way, and half of the faults that end come
+/// at another time, or last longer or shorter.
+pub fn vary(plan: &Plan, seed: u64) -> Plan {
+    let dice = Dice::new(seed);
+    let varied = |(fault, n): (&FaultPlan, u64)| {
+        let mut fault = fault.clone();
+        let Some(lasts) = &mut fault.for_ms else { return fault };
+        if !dice.percent("varied", n, 50) {
+            return fault;
+        }
+        *lasts = *lasts * dice.range("varied lasts", n, 50, 200) / 100;
+        match &mut fault.when {
+            When::AtMs(at) => *at = (*at * dice.range("varied at", n, 75, 125) / 100).min(FAULTS_MS),
+            When::Seen(seen) => seen.nth = dice.range("varied which", n, 1, 8) as u32,
+        }
+        fault
+    };
+    Plan { seed, faults: plan.faults.iter().zip(0..).map(varied).collect(), ..plan.clone() }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::plan::FaultKind;
+    use crate::plan::{MessageAction, MessageRule};
 
     #[test]
     fn every_seed_gives_a_sound_plan_that_survives_its_file() {
@@ -100,8 +121,17 @@ mod tests {
             }
             faults += plan.faults.len();
             for fault in &plan.faults {
-                let half = matches!(fault.kind, FaultKind::Cut { from: Some(_), .. });
-                *kinds.entry(if half { "half_connected" } else { fault.kind.name() }).or_insert(0) += 1;
+                let kind = match &fault.kind {
+                    FaultKind::Cut { from: Some(_), .. } => "half_connected",
+                    FaultKind::Messages(MessageRule {
+                        nth: 1,
+                        count: 0,
+                        action: MessageAction::Drop,
+                        ..
+                    }) => options::MUTE,
+                    kind => kind.name(),
+                };
+                *kinds.entry(kind).or_insert(0) += 1;
             }
             calm += usize::from(plan.faults.is_empty() && plan.driver.is_empty());
             cores += usize::from(!plan.run.core.is_empty());

@@ -123,9 +123,15 @@ impl Options {
         }
         let drawn = KINDS.iter().enumerate();
         let drawn = drawn.filter(|(n, (percent, _, _))| dice.percent("kind", *n as u64, *percent));
-        let trouble =
-            TROUBLES.iter().zip(0..).filter(|((percent, _), n)| dice.percent("trouble", *n, *percent));
-        let trouble: Vec<Strain> = trouble.map(|((_, spark), n)| self::trouble(dice, spark, n)).collect();
+        let mixed = dice.percent("versions", 0, 20);
+        let old_version = if mixed { dice.one_of("old version", 0, &[30, 60, 100]) } else { 0 };
+        // Jobs that find no datacenter: what gates decide about them is news to older ones.
+        let often = |(percent, _, aim, _): &Trouble| match aim {
+            Aim::Datacenter if mixed => 50,
+            _ => *percent,
+        };
+        let trouble = TROUBLES.iter().zip(0..).filter(|(what, n)| dice.percent("trouble", *n, often(what)));
+        let trouble: Vec<Strain> = trouble.map(|(what, n)| self::trouble(dice, what, n)).collect();
         // Whoever was absent may find what was said before on its new connections.
         let absent = !trouble.is_empty();
         let often = move |point: Point| if absent && point == Point::Redeliver { 30 } else { 8 };
@@ -136,33 +142,72 @@ impl Options {
             calm: false,
             core: dice.percent("core", 0, 50),
             old_disk: dice.percent("old disk", 0, 8),
-            old_version: if dice.percent("versions", 0, 15) {
-                dice.one_of("old version", 0, &[30, 60, 100])
-            } else {
-                0
-            },
+            old_version,
             strains: drawn.map(|(n, _)| strain(dice, n)).chain(trouble).collect(),
             points: points.map(|((point, often), n)| (*point, dice.one_of("often", n, often))).collect(),
         }
     }
 
-    /// Whether busy workers are absent for long: what they do should last longer.
+    fn troubles(&self) -> impl Iterator<Item = &Strain> {
+        self.strains.iter().filter(|strain| strain.first > 0)
+    }
+
+    /// Whether somebody is absent, or silent, for long: what is going on should last longer.
+    pub(super) fn has_trouble(&self) -> bool {
+        self.troubles().next().is_some()
+    }
+
+    /// Whether busy workers are absent for long.
     pub(super) fn busy_are_absent(&self) -> bool {
-        self.strains.iter().any(|strain| strain.first > 0 && strain.spark == Some(BUSY))
+        self.troubles().any(|strain| {
+            strain.spark == Some(BUSY) && strain.aim == Aim::Observer && KINDS[strain.kind].1 != MUTE
+        })
+    }
+
+    /// Whether managers are absent for long.
+    pub(super) fn managers_are_absent(&self) -> bool {
+        self.troubles().any(|strain| strain.aim == Aim::Owners || strain.spark == Some(TAKEN))
+    }
+
+    /// Whether somebody lives and says nothing.
+    pub(super) fn somebody_is_mute(&self) -> bool {
+        self.troubles().any(|strain| KINDS[strain.kind].1 == MUTE)
+    }
+
+    /// Whether it matters that jobs find no room: where workers come back, cores may be promised that are in use, and
+    /// where nodes of two versions run, gates decide what older ones do not know.
+    pub(super) fn is_tight(&self) -> bool {
+        self.old_version > 0 || self.busy_are_absent()
     }
 }
 
-/// Long absences of those who have just taken something on, and how many of 100 runs have them: whoever comes back finds
-/// that others have taken over.
-const TROUBLES: &[(u16, &str)] = &[(20, BUSY), (8, "DcJobAccepted"), (6, "JobAccepted")];
+/// How many of 100 runs have it, after what, at whom, and what.
+type Trouble = (u16, &'static str, Aim, &'static [&'static str]);
+
+/// Long absences of those who have just taken something on: whoever comes back finds that others have taken over. Or they
+/// stay, and say nothing of it.
+const TROUBLES: &[Trouble] = &[
+    (28, BUSY, Aim::Observer, ABSENT),
+    (8, TAKEN, Aim::Observer, ABSENT),
+    (6, "JobAccepted", Aim::Observer, ABSENT),
+    (8, BUSY, Aim::Owners, ABSENT),
+    (10, BUSY, Aim::Observer, &[MUTE]),
+    (8, "JobAccepted", Aim::Datacenter, &["crash", "cut"]),
+];
 /// After this a worker is busy.
 const BUSY: &str = "RunStarted";
+/// After this a datacenter has a job.
+const TAKEN: &str = "DcJobAccepted";
+const ABSENT: &[&str] = &["freeze", "cut", "one_way_cut", "half_connected"];
+/// The kind of those who are there and say nothing.
+pub(super) const MUTE: &str = "mute";
 
-fn trouble(dice: Dice, spark: &'static str, n: u64) -> Strain {
-    let name = dice.one_of("absent", n, &["freeze", "cut", "one_way_cut", "half_connected"]);
+fn trouble(dice: Dice, trouble: &Trouble, n: u64) -> Strain {
+    let (_, spark, aim, kinds) = *trouble;
+    let name = dice.one_of("absent", n, kinds);
     let kind = KINDS.iter().position(|(_, known, _)| *known == name).unwrap_or(0);
     let least_ms = dice.one_of("absent for", n, &[10_000, 14_000, 20_000, 25_000]);
-    Strain { kind, first: 16 * (n + 1), count: 2, least_ms, aim: Aim::Observer, spark: Some(spark) }
+    Strain { kind, first: 10 * (n + 1), count: 2, least_ms, aim, spark: Some(spark) }
 }
 
 fn strain(dice: Dice, kind: usize) -> Strain {

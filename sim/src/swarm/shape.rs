@@ -10,31 +10,45 @@ use crate::plan::{
 /// What is left of a node's features where some are turned off.
 const FEATURES_LEFT: &[&[&str]] = &[&["gate_views", "queued_jobs"], &["coordinates", "queued_jobs"], &[]];
 
-/// Settings that go together, and how many of 100 runs have them.
-type Setting = (u16, &'static [(&'static str, u64)]);
+/// Settings that go together, how many of 100 runs have them, and in which runs most have them: where what goes wrong in
+/// a run would be over before the default comes.
+type Setting = (u16, fn(&Options) -> bool, &'static [(&'static str, u64)]);
+/// So many of 100 of those.
+const MOST: u16 = 75;
 
 const TIMINGS: &[Setting] = &[
-    (40, &[("retain_completed", 5_000), ("retain_other", 8_000), ("retain_undelivered", 15_000)]),
-    (15, &[("lease_ttl", 4_000), ("lease_renew", 1_000)]),
-    (25, &[("orphan_grace", 12_000), ("reconcile", 5_000)]),
-    (15, &[("abandon_target", 4_000), ("queue_deadline", 20_000), ("request_timeout", 1_500)]),
-    (10, &[("cancel_grace", 1_000), ("cancel_deadline", 10_000)]),
+    (
+        40,
+        Options::busy_are_absent,
+        &[("retain_completed", 5_000), ("retain_other", 8_000), ("retain_undelivered", 15_000)],
+    ),
+    (15, |_| false, &[("lease_ttl", 4_000), ("lease_renew", 1_000)]),
+    (25, Options::managers_are_absent, &[("orphan_grace", 12_000), ("reconcile", 5_000)]),
+    (15, |_| false, &[("abandon_target", 4_000), ("queue_deadline", 20_000), ("request_timeout", 1_500)]),
+    (10, |_| false, &[("cancel_grace", 1_000), ("cancel_deadline", 10_000)]),
+    (20, Options::somebody_is_mute, &[("run_silence", 4_000)]),
 ];
 
 const LIMITS: &[Setting] = &[
-    (30, &[("event_ring", 6), ("window_ring", 4)]),
-    (10, &[("worker_outbox", 4)]),
-    (5, &[("streams_per_job", 2)]),
+    (30, |_| false, &[("event_ring", 6), ("window_ring", 4)]),
+    (10, |_| false, &[("worker_outbox", 4)]),
+    (5, |_| false, &[("streams_per_job", 2)]),
 ];
 
-fn settings(dice: Dice, what: &str, all: &[Setting]) -> Vec<(String, u64)> {
-    let drawn = all.iter().zip(0..).filter(|((percent, _), n)| dice.percent(what, *n, *percent));
-    drawn.flat_map(|((_, some), _)| some.iter().map(|(name, value)| ((*name).to_string(), *value))).collect()
+fn settings(dice: Dice, options: &Options, what: &str, all: &[Setting]) -> Vec<(String, u64)> {
+    let often = |percent: u16, is_apt: bool| if is_apt { percent.max(MOST) } else { percent };
+    let drawn = all
+        .iter()
+        .zip(0..)
+        .filter(|((percent, is_apt, _), n)| dice.percent(what, *n, often(*percent, is_apt(options))));
+    let values = drawn.flat_map(|((_, _, some), _)| some.iter());
+    values.map(|(name, value)| ((*name).to_string(), *value)).collect()
 }
 
-pub(super) fn cluster(dice: Dice) -> ClusterPlan {
+pub(super) fn cluster(dice: Dice, options: &Options) -> ClusterPlan {
     let datacenters = (0..dice.one_of("datacenters", 0, &[1, 2, 2, 3, 3])).map(|dc| {
-        let workers = if dice.percent("few workers", 0, 25) { 1 } else { dice.range("workers", dc, 1, 4) };
+        let few = if options.is_tight() { 50 } else { 25 };
+        let workers = if dice.percent("few workers", 0, few) { 1 } else { dice.range("workers", dc, 1, 4) };
         let worker =
             |n| WorkerPlan { cores: dice.range("cores", dc * 16 + n, 2, 8) as u16, executors: Vec::new() };
         DatacenterPlan {
@@ -43,10 +57,16 @@ pub(super) fn cluster(dice: Dice) -> ClusterPlan {
             workers: (0..workers).map(worker).collect(),
         }
     });
-    let mut limits: Vec<(String, u32)> =
-        settings(dice, "limits", LIMITS).into_iter().map(|(name, value)| (name, value as u32)).collect();
+    let mut limits: Vec<(String, u32)> = settings(dice, options, "limits", LIMITS)
+        .into_iter()
+        .map(|(name, value)| (name, value as u32))
+        .collect();
     if dice.percent("short log", 0, 45) {
         limits.push(("log_keep".to_string(), dice.range("log keep", 0, 2, 40) as u32));
+        // The whole state of such small clusters is a few dozen rows: a way of many messages is long enough for changes.
+        if dice.percent("small parts", 0, 60) {
+            limits.push(("image_rows".to_string(), dice.range("image rows", 0, 1, 3) as u32));
+        }
     }
     ClusterPlan {
         gates: dice.one_of("gates", 0, &[1, 3, 3, 3, 5]),
@@ -58,7 +78,7 @@ pub(super) fn cluster(dice: Dice) -> ClusterPlan {
         start_stagger_ms: dice.one_of("stagger", 0, &[0, 0, 50, 300]),
         timer_late_us: dice.one_of("timer late", 0, &[0, 100, 3_000]),
         mono_ppm: if dice.percent("clocks", 0, 60) { 500 } else { 0 },
-        timing_ms: settings(dice, "timings", TIMINGS).into_iter().collect(),
+        timing_ms: settings(dice, options, "timings", TIMINGS).into_iter().collect(),
         limits: limits.into_iter().collect(),
         disk: DiskPlan {
             sync_us: dice.one_of("disk", 0, &[100, 500, 4_000]),

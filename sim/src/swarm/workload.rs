@@ -27,15 +27,22 @@ pub(super) fn clients(dice: Dice, options: &Options, cluster: &ClusterPlan) -> V
     let jobs = dice.range("jobs", 0, 3, 7);
     let job_of = |client: u64| (0..jobs).filter(move |job| job % count == client);
     let regions = ["core".to_string(), "dc-a".to_string(), "far".to_string()];
+    let crowd = dice.percent("crowd", 0, if options.is_tight() { 60 } else { 25 });
     let long =
-        if dice.percent("long runs", 0, if options.busy_are_absent() { 75 } else { 25 }) { 70 } else { 10 };
+        if dice.percent("long runs", 0, if options.has_trouble() { 75 } else { 25 }) { 70 } else { 10 };
+    let shape = Shape {
+        long,
+        longest_ms: if options.has_trouble() { 70_000 } else { 45_000 },
+        crowd,
+        losses: options.busy_are_absent(),
+    };
     (0..count)
         .map(|client| ClientPlan {
             name: format!("c{}", client + 1),
             region: dice.one_of("client region", client, &regions),
             gates: gates_from(dice.below("first gate", client, u64::from(cluster.gates)) as u16, cluster),
             loss_permille: dice.one_of("client loss", client, &[0, 0, 20, 100]),
-            jobs: job_of(client).map(|job| self::job(dice, job, cluster, long)).collect(),
+            jobs: job_of(client).map(|job| self::job(dice, job, cluster, &shape)).collect(),
         })
         .collect()
 }
@@ -61,12 +68,21 @@ fn moment(dice: Dice, what: &str, n: u64, job: &str, submitted: u64, ms: u64) ->
     })
 }
 
-/// So many of 100 of its workflows are long.
-fn job(dice: Dice, job: u64, cluster: &ClusterPlan, long: u16) -> JobPlan {
+/// What the jobs of a run have in common.
+struct Shape {
+    /// So many of 100 workflows are long.
+    long: u16,
+    /// And at most this long, in ms.
+    longest_ms: u64,
+    /// Jobs come at nearly the same time and want more cores than there are.
+    crowd: bool,
+    /// Workers are lost: it matters what the jobs make of it.
+    losses: bool,
+}
+
+fn job(dice: Dice, job: u64, cluster: &ClusterPlan, shape: &Shape) -> JobPlan {
     let name = format!("j{}", job + 1);
-    // In a crowd, jobs come at nearly the same time and want more cores than there are.
-    let crowd = dice.percent("crowd", 0, 25);
-    let submitted = if crowd {
+    let submitted = if shape.crowd {
         let within = dice.one_of("crowd within", 0, &[400, 8_000]);
         dice.range("crowd at", 0, 500, 25_000) + dice.range("crowded", job, 0, within)
     } else {
@@ -103,7 +119,11 @@ fn job(dice: Dice, job: u64, cluster: &ClusterPlan, long: u16) -> JobPlan {
         on_worker_loss: dice.one_of(
             "worker loss",
             job,
-            &[OnLoss::Replace, OnLoss::Replace, OnLoss::Degrade, OnLoss::Fail],
+            if shape.losses {
+                &[OnLoss::Replace, OnLoss::Degrade, OnLoss::Fail]
+            } else {
+                &[OnLoss::Replace, OnLoss::Replace, OnLoss::Degrade, OnLoss::Fail]
+            },
         ),
         partial_results: dice.percent("partial", job, 50),
         retries: dice.range("retries", job, 0, 10) as u16,
@@ -112,7 +132,7 @@ fn job(dice: Dice, job: u64, cluster: &ClusterPlan, long: u16) -> JobPlan {
         asks: asks(dice, job, &name, submitted, cluster),
         followers: followers(dice, job, &name, submitted, cluster),
         workflows: (0..dice.one_of("workflows", job, &[1, 1, 2, 3]))
-            .map(|ix| workflow(dice, job, ix, long))
+            .map(|ix| workflow(dice, job, ix, shape))
             .collect(),
         name,
     }
@@ -170,7 +190,7 @@ fn asks(dice: Dice, job: u64, name: &str, submitted: u64, cluster: &ClusterPlan)
     asks
 }
 
-fn workflow(dice: Dice, job: u64, ix: u64, long: u16) -> WorkflowPlan {
+fn workflow(dice: Dice, job: u64, ix: u64, shape: &Shape) -> WorkflowPlan {
     let n = job * 16 + ix;
     let executor =
         dice.one_of("executor", n, &[Executor::Sleep, Executor::Http, Executor::Http, Executor::Command]);
@@ -187,8 +207,8 @@ fn workflow(dice: Dice, job: u64, ix: u64, long: u16) -> WorkflowPlan {
             .map(|need| format!("w{need}"))
             .collect(),
         executor,
-        duration_ms: if dice.percent("long", n, long) {
-            dice.range("long duration", n, 15_000, 45_000) as u32
+        duration_ms: if dice.percent("long", n, shape.long) {
+            dice.range("long duration", n, 15_000, shape.longest_ms) as u32
         } else {
             dice.range("duration", n, 300, 12_000) as u32
         },
