@@ -24,6 +24,7 @@ pub mod federation;
 pub mod gate;
 pub mod guard;
 pub mod id;
+mod index;
 pub mod jobs;
 pub mod ledger;
 pub mod link;

@@ -26,12 +26,13 @@ mod tests;
 
 pub use timeout::{CONFIRMATIONS, Window};
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use smallvec::SmallVec;
 
 use self::extension::{Denial, Extension, Grant, Plea};
 use crate::id::NodeId;
+use crate::index::{Index, Ix, hash};
 use crate::time::{Duration, Instant};
 
 /// Most nodes of one job that are suspected or dead for it; further accusations are refused.
@@ -43,7 +44,11 @@ pub const NODES_MAX: usize = 1_000;
 /// pass over the job's suspects.
 #[derive(Clone, Debug, Default)]
 pub struct JobSuspicions {
-    nodes: BTreeMap<NodeId, Standing>,
+    /// In no particular order: nothing but [`JobSuspicions::expire`] chooses among them, and that by deadline and id.
+    nodes: Vec<Standing>,
+    index: Index,
+    /// Of those who pleaded: most suspects never do.
+    extensions: BTreeMap<NodeId, Extension>,
     /// No deadline lies before this; none at all where nobody is suspected.
     next: Option<Instant>,
     tally: Tally,
@@ -62,20 +67,30 @@ pub struct Tally {
     pub cleared: u64,
 }
 
+/// What is held against a node. One line of memory, and with one of the index all that a confirmation reads of a job's
+/// nodes.
 #[derive(Clone, Debug)]
-enum Standing {
-    Suspected(Suspicion),
-    Dead,
+#[repr(align(64))]
+struct Standing {
+    node: NodeId,
+    opened: Instant,
+    shortest: Duration,
+    longest: Duration,
+    /// All accusers but the last that counts: after it nobody is compared.
+    accusers: [Mark; CONFIRMATIONS],
+    /// How many accused it, and how many confirmations are needed.
+    accused_by: u8,
+    needed: u8,
+    /// Whether it has pleaded.
+    pleads: bool,
+    /// Its time has run out.
+    dead: bool,
 }
 
-#[derive(Clone, Debug)]
-struct Suspicion {
-    window: Window,
-    opened: Instant,
-    accusers: SmallVec<[NodeId; CONFIRMATIONS + 1]>,
-    /// Made with the first plea: most suspects never plead.
-    extension: Option<Box<Extension>>,
-}
+const _: () = assert!(size_of::<Standing>() == 64);
+
+/// 48 bits of a hash of an accuser. Two that share them count as one: a verdict comes later then, never sooner.
+type Mark = [u16; 3];
 
 /// How a node stands with a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,27 +148,24 @@ impl JobSuspicions {
         if node == by {
             return Err(Refused::Own);
         }
-        let room = self.nodes.len() < NODES_MAX;
-        match self.nodes.get_mut(&node) {
-            None if !room => Err(Refused::Full),
-            None => {
-                let accusers = SmallVec::from_slice(&[by]);
-                let suspicion = Suspicion { window, opened: now, accusers, extension: None };
-                self.ends_by(suspicion.deadline());
-                self.nodes.insert(node, Standing::Suspected(suspicion));
-                self.tally.opened += 1;
-                Ok(Accused::Opened)
+        let Some(ix) = self.find(node) else {
+            if self.nodes.len() >= NODES_MAX {
+                return Err(Refused::Full);
             }
-            Some(Standing::Suspected(suspicion)) => {
-                if !suspicion.confirm(by) {
-                    return Ok(Accused::Known);
-                }
-                let deadline = suspicion.deadline();
-                self.ends_by(deadline);
-                Ok(Accused::Confirmed)
-            }
-            Some(Standing::Dead) => Ok(Accused::Known),
+            let standing = Standing::new(node, window, now, by);
+            self.ends_by(standing.deadline(&self.extensions));
+            self.index.insert(hash(0, &node.0), self.nodes.len() as Ix);
+            self.nodes.push(standing);
+            self.tally.opened += 1;
+            return Ok(Accused::Opened);
+        };
+        let standing = &mut self.nodes[ix as usize];
+        if standing.dead || !standing.confirm(by) {
+            return Ok(Accused::Known);
         }
+        let deadline = standing.deadline(&self.extensions);
+        self.ends_by(deadline);
+        Ok(Accused::Confirmed)
     }
 
     /// The node made progress for the job.
@@ -174,8 +186,9 @@ impl JobSuspicions {
 
     /// Forgets all but these: the others are dead for everything, or have nothing more to do with the job.
     pub fn retain(&mut self, keep: impl Fn(NodeId, Status) -> bool) {
-        let gone = self.nodes.iter().filter(|(node, standing)| !keep(**node, standing.status()));
-        let gone: SmallVec<[NodeId; 4]> = gone.map(|(node, _)| *node).collect();
+        let gone =
+            self.nodes.iter().filter(|standing| !keep(standing.node, standing.status(&self.extensions)));
+        let gone: SmallVec<[NodeId; 4]> = gone.map(|standing| standing.node).collect();
         for node in gone {
             self.forget(node);
         }
@@ -187,24 +200,21 @@ impl JobSuspicions {
     ///
     /// Why it gets none.
     pub fn extend(&mut self, now: Instant, node: NodeId, plea: Plea) -> Result<Grant, Denial> {
-        let Some(Standing::Suspected(suspicion)) = self.nodes.get_mut(&node) else {
-            return Err(Denial::NotSuspected);
-        };
-        suspicion.extension.get_or_insert_default().plead(now, plea)
+        let standing = self.find(node).map(|ix| &mut self.nodes[ix as usize]);
+        let standing = standing.filter(|standing| !standing.dead).ok_or(Denial::NotSuspected)?;
+        standing.pleads = true;
+        self.extensions.entry(node).or_default().plead(now, plea)
     }
 
     /// The next node whose time has run out: from now on it is dead for the job.
     pub fn expire(&mut self, now: Instant) -> Option<NodeId> {
         self.next.filter(|next| *next <= now)?;
-        let deadline = |standing: &Standing| match standing {
-            Standing::Suspected(suspicion) => Some(suspicion.deadline()),
-            Standing::Dead => None,
-        };
-        let suspected = self.nodes.iter().filter_map(|(node, standing)| Some((deadline(standing)?, *node)));
-        let first = suspected.min();
-        self.next = first.map(|(deadline, _)| deadline);
-        let (_, node) = first.filter(|(deadline, _)| *deadline <= now)?;
-        self.nodes.insert(node, Standing::Dead);
+        let suspected = self.nodes.iter().enumerate().filter(|(_, standing)| !standing.dead);
+        let first = suspected.map(|(ix, it)| (it.deadline(&self.extensions), it.node, ix)).min();
+        self.next = first.map(|(deadline, ..)| deadline);
+        let (_, node, ix) = first.filter(|(deadline, ..)| *deadline <= now)?;
+        self.nodes[ix].dead = true;
+        self.extensions.remove(&node);
         self.tally.expired += 1;
         self.forget_next_of_none();
         Some(node)
@@ -217,7 +227,7 @@ impl JobSuspicions {
 
     /// How a node stands.
     pub fn status(&self, node: NodeId) -> Status {
-        self.nodes.get(&node).map_or(Status::Trusted, Standing::status)
+        self.find(node).map_or(Status::Trusted, |ix| self.nodes[ix as usize].status(&self.extensions))
     }
 
     /// What became of all suspicions, and how many are open.
@@ -226,11 +236,23 @@ impl JobSuspicions {
         (self.tally, opened - expired - refuted - cleared)
     }
 
+    fn find(&self, node: NodeId) -> Option<Ix> {
+        // No salt: the ids are of configured nodes, which nobody chooses to collide, and of one job there are few.
+        self.index.find(hash(0, &node.0), |ix| self.nodes[ix as usize].node == node)
+    }
+
     fn end(&mut self, node: NodeId) -> Option<Ended> {
-        Some(match self.nodes.remove(&node)? {
-            Standing::Suspected(_) => Ended::Suspicion,
-            Standing::Dead => Ended::Death,
-        })
+        let ix = self.find(node)?;
+        self.index.remove(hash(0, &node.0), ix);
+        self.extensions.remove(&node);
+        let ended = self.nodes.swap_remove(ix as usize);
+        // Who stood last stands in its place now.
+        if let Some(moved) = self.nodes.get(ix as usize) {
+            let hash = hash(0, &moved.node.0);
+            self.index.remove(hash, self.nodes.len() as Ix);
+            self.index.insert(hash, ix);
+        }
+        Some(if ended.dead { Ended::Death } else { Ended::Suspicion })
     }
 
     fn ends_by(&mut self, deadline: Instant) {
@@ -245,28 +267,43 @@ impl JobSuspicions {
 }
 
 impl Standing {
-    fn status(&self) -> Status {
-        match self {
-            Self::Suspected(suspicion) => Status::Suspected(suspicion.deadline()),
-            Self::Dead => Status::Dead,
+    fn new(node: NodeId, window: Window, opened: Instant, by: NodeId) -> Self {
+        let (Window { shortest, longest, needed }, accusers) = (window, [mark(by); CONFIRMATIONS]);
+        let (pleads, dead) = (false, false);
+        Self { node, opened, shortest, longest, accusers, accused_by: 1, needed, pleads, dead }
+    }
+
+    fn status(&self, extensions: &BTreeMap<NodeId, Extension>) -> Status {
+        match self.dead {
+            true => Status::Dead,
+            false => Status::Suspected(self.deadline(extensions)),
         }
     }
-}
 
-impl Suspicion {
     fn confirm(&mut self, by: NodeId) -> bool {
-        let counts = self.accusers.len() <= self.window.needed() && !self.accusers.contains(&by);
+        let (accused_by, mark) = (usize::from(self.accused_by), mark(by));
+        let counts = self.accused_by <= self.needed && !self.accusers[..accused_by].contains(&mark);
         if counts {
-            self.accusers.push(by);
+            self.accused_by += 1;
+            if let Some(place) = self.accusers.get_mut(accused_by) {
+                *place = mark;
+            }
         }
         counts
     }
 
-    fn deadline(&self) -> Instant {
-        self.opened + self.window.after(self.accusers.len() - 1) + self.granted()
+    fn deadline(&self, extensions: &BTreeMap<NodeId, Extension>) -> Instant {
+        let window = Window { shortest: self.shortest, longest: self.longest, needed: self.needed };
+        let granted = if self.pleads { granted(extensions, self.node) } else { Duration::ZERO };
+        self.opened + window.after(usize::from(self.accused_by) - 1) + granted
     }
+}
 
-    fn granted(&self) -> Duration {
-        self.extension.as_ref().map_or(Duration::ZERO, |extension| extension.total())
-    }
+fn granted(extensions: &BTreeMap<NodeId, Extension>, node: NodeId) -> Duration {
+    extensions.get(&node).map_or(Duration::ZERO, Extension::total)
+}
+
+fn mark(by: NodeId) -> Mark {
+    let hash = hash(0, &by.0);
+    [hash as u16, (hash >> 16) as u16, (hash >> 32) as u16]
 }

@@ -233,13 +233,16 @@ proptest! {
                 }
             }
             let (_, open) = job.tally();
-            prop_assert_eq!(open, job.nodes.values().filter(|it| matches!(it, Standing::Suspected(_))).count() as u64);
-            for standing in job.nodes.values() {
-                if let Standing::Suspected(suspicion) = standing {
-                    prop_assert!(job.next().is_some_and(|next| next <= suspicion.deadline()), "nobody is overlooked");
-                    prop_assert!(suspicion.granted() < BASE, "29.125 s at most");
+            prop_assert_eq!(open, job.nodes.iter().filter(|it| !it.dead).count() as u64);
+            for standing in &job.nodes {
+                prop_assert_eq!(job.find(standing.node).map(|ix| job.nodes[ix as usize].node), Some(standing.node));
+                if !standing.dead {
+                    prop_assert!(job.next().is_some_and(|next| next <= standing.deadline(&job.extensions)), "nobody is overlooked");
+                    prop_assert!(granted(&job.extensions, standing.node) < BASE, "29.125 s at most");
                 }
             }
+            prop_assert_eq!(job.index.len(), job.nodes.len());
+            prop_assert!(job.extensions.keys().all(|node| job.find(*node).is_some_and(|ix| job.nodes[ix as usize].pleads)));
         }
         for ix in 0..6 {
             job.forget(node(ix));

@@ -15,9 +15,9 @@ const SHARE: [[u64; CONFIRMATIONS + 1]; CONFIRMATIONS] = [
 /// The bounds of a suspicion, and how many can confirm it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    shortest: Duration,
-    longest: Duration,
-    needed: usize,
+    pub(super) shortest: Duration,
+    pub(super) longest: Duration,
+    pub(super) needed: u8,
 }
 
 impl Window {
@@ -25,17 +25,19 @@ impl Window {
     /// longer than `longest`.
     pub fn new(shortest: Duration, longest: Duration, members: usize) -> Self {
         assert!(shortest <= longest, "the shortest timeout is not longer than the longest");
-        Self { shortest, longest, needed: CONFIRMATIONS.min(members.saturating_sub(2)) }
+        Self { shortest, longest, needed: CONFIRMATIONS.min(members.saturating_sub(2)) as u8 }
     }
 
     /// Confirmations that bring it down to the shortest.
     pub const fn needed(&self) -> usize {
-        self.needed
+        self.needed as usize
     }
 
     /// How long a suspicion lasts after so many confirmations. Where nobody could confirm: the shortest.
     pub fn after(&self, confirmations: usize) -> Duration {
-        let Some(row) = self.needed.checked_sub(1).map(|row| &SHARE[row]) else { return self.shortest };
+        let Some(row) = self.needed.checked_sub(1).map(|row| &SHARE[usize::from(row)]) else {
+            return self.shortest;
+        };
         let share = row[confirmations.min(CONFIRMATIONS)];
         self.longest.saturating_sub(self.longest.saturating_sub(self.shortest).scale(share, 1_000_000))
     }

@@ -13,7 +13,7 @@ use crate::id::NodeId;
 
 /// Most facts under way. At the bound the most often sent one makes room: it is the one that most have.
 pub const RUMOURS_MAX: usize = 1_000;
-/// More facts under way than this: rumours are slower than news. Four packets hold as many.
+/// More facts under way than this: rumours are slower than news. Four packets hold about as many.
 const CROWD: usize = 4 * super::FACTS_MAX;
 /// Replaced rumours that are always tolerated; beyond them and the number of wanted ones, all are dropped at once.
 const STALE_MAX: usize = 64;
@@ -87,42 +87,38 @@ impl Gossip {
         self.sends_max.1
     }
 
-    /// Takes up to `room` rumours for one packet and counts them as sent; one about `not`, whom the packet tells anyway,
-    /// is only counted.
-    pub fn take(&mut self, room: usize, not: Option<Ix>, sends_max: u32, put: impl FnMut(&Rumour)) {
-        self.take_first(room, not, sends_max, put);
+    /// Takes rumours for one packet, until `put` finds no room for one, and counts them as sent; one about `not`, whom
+    /// the packet tells anyway, is only counted.
+    pub fn take(&mut self, not: Option<Ix>, sends_max: u32, put: impl FnMut(&Rumour) -> bool) {
+        self.take_first(not, sends_max, put);
         // Every queue has grown to all that was ever told at once: after a start that is as much as the table.
         if self.about.is_empty() && self.slab.capacity() > KEPT_MAX {
             *self = Self { sends_max: self.sends_max, ..Self::default() };
         }
     }
 
-    fn take_first(&mut self, room: usize, not: Option<Ix>, sends_max: u32, mut put: impl FnMut(&Rumour)) {
-        let (mut sent, mut moved) = (0, 0);
+    fn take_first(&mut self, not: Option<Ix>, sends_max: u32, mut put: impl FnMut(&Rumour) -> bool) {
+        let mut moved = 0;
         for number in 0..self.queues.len() {
             // Those that this packet has just moved here stand at the end, and have had their turn.
             let own = self.queues[number].len() - core::mem::take(&mut moved);
             for _ in 0..own {
-                if sent >= room {
+                let Some(&place) = self.queues[number].front() else { break };
+                let rumour = &self.slab[place as usize];
+                let about = rumour.about;
+                if rumour.wanted && Some(about) != not && !put(rumour) {
                     return;
                 }
-                let Some(place) = self.queues[number].pop_front() else { break };
-                let rumour = &mut self.slab[place as usize];
-                if !rumour.wanted {
-                    self.free.push(place);
-                    continue;
-                }
-                sent += 1;
-                if Some(rumour.about) != not {
-                    put(rumour);
-                }
-                if number as u32 + 1 < sends_max {
+                let wanted = rumour.wanted;
+                self.queues[number].pop_front();
+                if wanted && number as u32 + 1 < sends_max {
                     self.queue(number as u32 + 1).push_back(place);
                     moved += 1;
                 } else {
-                    let about = rumour.about;
-                    self.about.remove(&about);
                     self.free.push(place);
+                    if wanted {
+                        self.about.remove(&about);
+                    }
                 }
             }
         }

@@ -103,7 +103,7 @@ impl Swim {
         member.confirmed = true;
         let ix = if held != Some(member) { self.put(now, ix, member, out) } else { ix };
         let Some(ix) = ix else { return Ok(None) };
-        if news {
+        if news && (held.is_some() || self.tells_of_newcomers()) {
             self.spread(now, ix, said.node);
         }
         if first && let Claim::Suspect { .. } = member.fact.claim {
@@ -124,7 +124,8 @@ impl Swim {
             return self.learn_of_self(now, *fact, out);
         }
         let Some(ix) = self.members.find(fact.node) else {
-            return self.meet(now, *fact, true, out);
+            // Who is being told the group itself does not tell others of it.
+            return self.meet(now, *fact, self.tells_of_newcomers(), out);
         };
         let (said, known) = (fact.key(), self.members.key(ix));
         if said < known {
@@ -134,7 +135,12 @@ impl Swim {
             return;
         }
         match fact.claim {
-            Claim::Suspect { by } if said == known => self.confirm(now, ix, fact.incarnation, by),
+            Claim::Suspect { by } if said == known => {
+                self.confirm(now, ix, fact.incarnation, by);
+                if by == teller {
+                    self.ask_the_accused(now, ix, out);
+                }
+            }
             Claim::Suspect { by } => self.learn_suspicion(now, ix, *fact, by, out),
             Claim::Dead if said > known => self.learn_death(now, ix, teller, *fact, out),
             _ if said > known => self.take(now, ix, *fact, out),
@@ -315,6 +321,9 @@ impl Swim {
         if fact.key() >= member.fact.key() {
             self.learn_suspicion(now, ix, fact, teller, out);
         }
+        if self.config.rules.own_word && self.members.status(ix) == MemberStatus::Suspect {
+            self.ask_for_another_word(now, ix, teller, out);
+        }
     }
 
     /// Takes a newer fact as it is.
@@ -360,15 +369,34 @@ impl Swim {
     }
 
     /// What rests on one member's word is put to others. What several find is put to the accused itself where rumours are
-    /// slow: its refutation may be under way. That question takes no rumours along: they would be lost on the dead.
+    /// slow: its refutation may be under way.
     fn ask_before_burying(&mut self, now: Now, ix: Ix, alone: bool, out: &mut Effects) {
         if alone {
             self.consult(now, ix, out);
         } else if self.gossip.is_crowded() && self.probes(self.members.at(ix).fact.role) {
-            let fact = self.fact(ix, self.config.node);
-            let body = Body::Ping { seq: self.seq(), target: fact.node };
-            self.send_facts(fact.addr, body, alloc::vec![fact], None, out);
+            let seq = self.seq();
+            self.put_to(ix, seq, out);
         }
+    }
+
+    /// An accuser says again what this node has from it alone: it waits for an answer that it may have no way to, and that
+    /// has passed this node by. The accused is asked; its answer says what is newer. At most once a period.
+    fn ask_the_accused(&mut self, now: Now, ix: Ix, out: &mut Effects) {
+        let alone = self.suspicions.get(&ix).is_some_and(Suspicion::lacks_confirmation);
+        let rested = self.asked_accused_at + self.config.rules.period <= now.mono;
+        if alone && rested && self.config.rules.silence && self.probes(self.members.at(ix).fact.role) {
+            self.asked_accused_at = now.mono;
+            let seq = self.seq();
+            self.put_to(ix, seq, out);
+        }
+    }
+
+    /// A question that takes what its receiver is accused of along, and no rumours: they would be lost on the dead.
+    fn put_to(&mut self, ix: Ix, seq: u32, out: &mut Effects) {
+        let fact = self.fact(ix, self.config.node);
+        let mut load = self.load();
+        load.put(fact);
+        self.send_load(fact.addr, Body::Ping { seq, target: fact.node }, load, None, out);
     }
 
     /// The one place where a record changes: order, timers, testimony and changes follow its status. Gives its place;

@@ -82,8 +82,13 @@ impl Incarnation {
     pub(super) const fn from_raw(raw: u64) -> Self {
         Self(raw)
     }
-    const fn refutes(self) -> u32 {
+    /// Which answer to rumours in that life.
+    pub(super) const fn refutes(self) -> u32 {
         self.0 as u32
+    }
+    /// This answer in this life.
+    pub(super) const fn new(boot: BootNo, refutes: u32) -> Self {
+        Self((boot.0 as u64) << 32 | refutes as u64)
     }
     /// Whether a fact may carry it.
     pub fn is_legal(self) -> bool {
@@ -118,23 +123,18 @@ impl Incarnation {
 }
 
 /// What a fact says of its subject. Later variants outrank earlier ones at the same incarnation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Claim {
     /// It lives. Only the subject can say this at a new incarnation.
-    #[n(0)]
     Alive,
     /// It did not answer.
-    #[n(1)]
     Suspect {
         /// Who found so.
-        #[n(0)]
         by: NodeId,
     },
     /// It was suspected for long enough.
-    #[n(2)]
     Dead,
     /// It said goodbye.
-    #[n(3)]
     Left,
 }
 
@@ -161,22 +161,17 @@ impl Claim {
 }
 
 /// A statement about one node, as it travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fact {
     /// The subject.
-    #[n(0)]
     pub node: NodeId,
     /// Which incarnation of it.
-    #[n(1)]
     pub incarnation: Incarnation,
     /// What is said.
-    #[n(2)]
     pub claim: Claim,
     /// What the subject does.
-    #[n(3)]
     pub role: Role,
     /// Where the subject takes datagrams.
-    #[n(4)]
     pub addr: Addr,
 }
 

@@ -28,6 +28,7 @@ mod awareness;
 mod gossip;
 mod learn;
 mod member;
+mod pack;
 mod packet;
 mod probe;
 mod round;
@@ -36,10 +37,11 @@ mod send;
 mod suspicion;
 mod sync;
 mod table;
+mod timers;
 
 pub use gossip::RUMOURS_MAX;
 pub use member::{Addr, Claim, Fact, Incarnation, MEMBERS_MAX, MemberInfo, MemberStatus};
-pub use packet::{Body, FACTS_MAX, PACKET_BYTES_MAX, Packet, Parts};
+pub use packet::{Body, FACTS_BYTES_MAX, FACTS_MAX, PACKET_BYTES_MAX, Packet, Parts};
 pub use rules::Rules;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -51,8 +53,9 @@ use self::learn::{Refutations, Stranger};
 use self::probe::{Order, Relays, Round};
 use self::send::To;
 use self::suspicion::Suspicion;
-use self::sync::Exchange;
+use self::sync::{Exchange, Following, Page};
 use self::table::{Ix, Members};
+use self::timers::Timers;
 use crate::config::Peer;
 use crate::effect::{Effect, Effects};
 use crate::id::{BootNo, NodeId, Role};
@@ -152,13 +155,18 @@ pub struct Swim {
     heard_last: Option<NodeId>,
     answered_last: Option<NodeId>,
     consulted_at: Instant,
+    /// When others were asked whether they know of a death that one has told.
+    second_word_at: Instant,
+    /// When the accused of an accusation that was repeated was asked.
+    asked_accused_at: Instant,
     /// Periods until the next exchange with a random member, and how many members were told of at the last.
     exchange_wait: u64,
     known_at_exchange: usize,
-    /// Whether some member has told all that it knows since the start.
+    /// Whether some member has told all that it knows since the start, and who is asked whether it has learnt more.
     joined: bool,
+    following: Option<Following>,
     refutations: Refutations,
-    timers: Wheel<Timer>,
+    timers: Timers,
     next_seq: u32,
     awareness: Awareness,
     changes: Vec<(NodeId, MemberStatus)>,
@@ -195,11 +203,14 @@ impl Swim {
             heard_last: None,
             answered_last: None,
             consulted_at: Instant::ZERO,
+            second_word_at: Instant::ZERO,
+            asked_accused_at: Instant::ZERO,
             exchange_wait: 1,
             known_at_exchange: 0,
             joined: false,
+            following: None,
             refutations: Refutations::default(),
-            timers: Wheel::default(),
+            timers: Timers::default(),
             awareness: Awareness::new(rules.period),
             changes: Vec::new(),
             trip: None,
@@ -241,8 +252,9 @@ impl Swim {
         self.heard_last = Some(packet.from);
         let to = To { node: packet.from, ix, addr: from };
         match packet.body {
-            Body::Page { after, next, parts } => {
-                self.paged(now, packet.from, (after, next, parts), &packet.facts, out);
+            Body::Page { from, next, more, parts } => {
+                let page = Page { from, next, more, parts };
+                self.paged(now, packet.from, page, &packet.facts, out);
             }
             _ => packet.facts.iter().for_each(|fact| self.learn(now, packet.from, fact, out)),
         }
@@ -262,8 +274,8 @@ impl Swim {
                 let good = matches!(packet.body, Body::IndirectAck { .. });
                 self.proxied(now, packet.from, seq, good, out);
             }
-            Body::Pull { after, mutual, parts } => {
-                self.pulled(now, to, (after, mutual, parts), packet.digest.as_deref(), out);
+            Body::Pull { from, mutual, parts } => {
+                self.pulled(now, to, (from, mutual, parts), packet.digest.as_deref(), out);
             }
             Body::Page { .. } | Body::Rumours => {}
         }
@@ -304,7 +316,7 @@ impl Swim {
 
     /// When [`Swim::wake`] is wanted next.
     pub fn wake_at(&self) -> Option<Instant> {
-        self.timers.next()
+        self.timers.peek().map(|(at, _)| at)
     }
 
     /// The earliest deadline and what it is for.

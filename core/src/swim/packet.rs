@@ -4,41 +4,39 @@
 //! Answers go to the address that a packet came from, never to one that it names.
 
 use alloc::vec::Vec;
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
 use super::member::{Addr, Claim, Fact, Incarnation};
+use super::pack;
 use super::table::LEAVES;
 use crate::id::{NodeId, Role};
 
 /// Most bytes of an encoded packet. The 1,200 bytes of a datagram, less what the seal around it may take.
 pub const PACKET_BYTES_MAX: usize = 1_140;
-/// Most facts in one packet: as many as fit, each at its largest.
-pub const FACTS_MAX: usize = 14;
+/// Most bytes of its facts, the sender's word on itself among them: the largest [`Body`] has 60 bytes, and 10 stand
+/// around.
+pub const FACTS_BYTES_MAX: usize = PACKET_BYTES_MAX - 70;
+/// Most facts in one packet: as many as fit, each at its smallest, beside the sender's.
+pub const FACTS_MAX: usize = (FACTS_BYTES_MAX - pack::LEAST) / pack::LEAST;
 
-/// One datagram.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+/// One datagram. As bytes: a list of the body, the facts as one string (`pack.rs`), and the digest as another where
+/// there is one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Packet {
     /// The sender.
-    #[n(0)]
     pub from: NodeId,
     /// The sender's own incarnation.
-    #[n(1)]
     pub incarnation: Incarnation,
     /// What the sender does.
-    #[n(2)]
     pub role: Role,
     /// Where the sender takes datagrams.
-    #[n(3)]
     pub addr: Addr,
     /// What is said.
-    #[n(4)]
     pub body: Body,
     /// Facts about members: rumours, or the rows of a [`Body::Page`]. At most [`FACTS_MAX`].
-    #[n(5)]
     pub facts: Vec<Fact>,
     /// With the first [`Body::Pull`] of an exchange: the digest of the sender's view, by ranges of ids. Pages then leave
     /// out the ranges in which both agree. A power of two of parts, at most 128.
-    #[n(6)]
     pub digest: Option<Vec<u32>>,
 }
 
@@ -89,30 +87,33 @@ pub enum Body {
         #[n(0)]
         seq: u32,
     },
-    /// Send me the members that you know, those after this one.
+    /// Send me the members that you know.
     #[n(5)]
     Pull {
-        /// The last one that I got; none at the beginning.
+        /// From this place in your list on: 0, or what a page had as `next`.
         #[n(0)]
-        after: Option<NodeId>,
+        from: u32,
         /// Take mine as well: this is the first question of an exchange.
         #[n(1)]
         mutual: bool,
-        /// The parts in which our views differ, as the last page had it; then there is no digest.
+        /// The parts in which our views differ, as the last page had it. With neither these nor a digest all are wanted.
         #[n(2)]
         parts: Option<Parts>,
     },
     /// Some of the members that I know: the facts.
     #[n(6)]
     Page {
-        /// The question: after which member.
+        /// The question: from which place on.
         #[n(0)]
-        after: Option<NodeId>,
-        /// Ask again after this one; none: that was all.
+        from: u32,
+        /// The place after them. Whoever is new to me stands behind all others, or in the place of one forgotten.
         #[n(1)]
-        next: Option<NodeId>,
-        /// The parts in which our views differ, where there is more.
+        next: u32,
+        /// Whether there are members there: ask again.
         #[n(2)]
+        more: bool,
+        /// The parts in which our views differ, where there is more.
+        #[n(3)]
         parts: Option<Parts>,
     },
     /// Nothing but the facts.
@@ -152,6 +153,55 @@ impl Parts {
 }
 
 const _: () = assert!(LEAVES == 128);
+
+impl<C> Encode<C> for Packet {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, c: &mut C) -> Result<(), encode::Error<W::Error>> {
+        let mut facts = Vec::with_capacity(pack::LEAST * (self.facts.len() + 2));
+        let mut before = None;
+        let introduction = self.introduction();
+        for fact in core::iter::once(&introduction).chain(&self.facts) {
+            pack::put(fact, before, self.from, &mut facts);
+            before = Some(&fact.addr);
+        }
+        e.array(if self.digest.is_some() { 3 } else { 2 })?;
+        self.body.encode(e, c)?;
+        e.bytes(&facts)?;
+        if let Some(digest) = &self.digest {
+            let bytes: Vec<u8> = digest.iter().flat_map(|part| part.to_be_bytes()).collect();
+            e.bytes(&bytes)?;
+        }
+        e.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Packet {
+    fn decode(d: &mut Decoder<'b>, c: &mut C) -> Result<Self, decode::Error> {
+        let bad = decode::Error::message;
+        let items = d.array()?;
+        let body = Body::decode(d, c)?;
+        let mut bytes = d.bytes()?;
+        let digest = match items {
+            Some(2) => None,
+            Some(3) => {
+                let (parts, []) = d.bytes()?.as_chunks::<4>() else { return Err(bad("a digest")) };
+                Some(parts.iter().map(|part| u32::from_be_bytes(*part)).collect())
+            }
+            _ => return Err(bad("a packet")),
+        };
+        let own = pack::take(&mut bytes, None, None).ok_or_else(|| bad("a sender"))?;
+        if own.claim != Claim::Alive {
+            return Err(bad("a sender"));
+        }
+        let (mut facts, mut before) = (Vec::new(), own.addr);
+        while !bytes.is_empty() {
+            let fact = pack::take(&mut bytes, Some(&before), Some(own.node)).ok_or_else(|| bad("a fact"))?;
+            before = fact.addr;
+            facts.push(fact);
+        }
+        let Fact { node: from, incarnation, role, addr, .. } = own;
+        Ok(Self { from, incarnation, role, addr, body, facts, digest })
+    }
+}
 
 impl Packet {
     /// What the sender says of itself.

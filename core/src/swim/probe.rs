@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use smallvec::SmallVec;
 
 use super::member::Addr;
-use super::table::{Ix, push_sparingly};
+use super::table::{Ix, Short, push_sparingly};
 use crate::id::NodeId;
 use crate::rng::NodeRng;
 use crate::time::Instant;
@@ -16,6 +16,8 @@ use crate::time::Instant;
 pub const SAMPLE_MAX: usize = 8;
 /// Draws for each member wanted before all are looked at.
 const DRAWS: usize = 8;
+/// Turns that are looked up at once.
+const AHEAD: usize = 16;
 /// Most questions under way for others. At the bound the asker gets a nack at once.
 pub const RELAYS_MAX: usize = 128;
 /// Most of them for one asker; policy as above.
@@ -25,8 +27,10 @@ pub const RELAYS_PER_ASKER: usize = 8;
 /// worst. Who is no longer asked is passed over, and taken out with the next new order.
 #[derive(Clone, Debug, Default)]
 pub struct Order {
-    members: Vec<Ix>,
+    members: Vec<Short>,
     cursor: usize,
+    /// Those at the cursor, the next one last: the long list is read once in so many turns.
+    ahead: SmallVec<[Short; AHEAD]>,
 }
 
 impl Order {
@@ -34,9 +38,10 @@ impl Order {
     /// to the end.
     pub fn insert(&mut self, member: Ix, rng: &mut NodeRng) {
         let last = self.members.len();
-        push_sparingly(&mut self.members, member);
+        push_sparingly(&mut self.members, member as Short);
         let place = rng.range(self.cursor.min(last) as u64, last as u64 + 1) as usize;
         self.members.swap(place, last);
+        self.ahead.clear();
     }
 
     /// Takes out whoever is not kept. Nobody else is skipped.
@@ -44,35 +49,47 @@ impl Order {
         let (mut place, mut passed) = (0, 0);
         let cursor = self.cursor;
         self.members.retain(|member| {
-            let kept = keep(*member);
+            let kept = keep(Ix::from(*member));
             passed += usize::from(!kept && place < cursor);
             place += 1;
             kept
         });
         self.cursor -= passed;
+        self.ahead.clear();
     }
 
     /// The next member whose turn it is.
     pub fn next(&mut self) -> Option<Ix> {
-        let member = self.members.get(self.cursor).copied();
-        self.cursor += usize::from(member.is_some());
-        member
+        if self.ahead.is_empty() {
+            let next = self.members[self.cursor..].iter().take(AHEAD);
+            self.ahead.extend(next.rev().copied());
+        }
+        let member = self.ahead.pop()?;
+        self.cursor += 1;
+        Some(Ix::from(member))
     }
 
     /// Begins a traversal in a new order.
     pub fn begin(&mut self, rng: &mut NodeRng) {
         rng.shuffle(&mut self.members);
         self.cursor = 0;
+        self.ahead.clear();
     }
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        self.members.capacity() * size_of::<Ix>()
+        self.members.capacity() * size_of::<Short>()
     }
 
-    /// Everyone in it, in no particular order.
-    pub fn members(&self) -> &[Ix] {
-        &self.members
+    /// How many are in it.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Who stands at a place below [`Order::len`].
+    #[inline]
+    pub fn at(&self, place: usize) -> Ix {
+        Ix::from(self.members[place])
     }
 }
 

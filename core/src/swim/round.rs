@@ -1,8 +1,6 @@
 //! Rounds of questions, questions for others, rumours sent on their own, and second chances for the dead.
 
-use alloc::vec::Vec;
-
-use super::member::{Fact, MemberStatus};
+use super::member::MemberStatus;
 use super::packet::Body;
 use super::probe::{Relay, Round, sample};
 use super::send::To;
@@ -13,10 +11,13 @@ use crate::id::NodeId;
 use crate::observe::Stale;
 use crate::time::{Duration, Now};
 
-/// Members never heard that are asked in one period, beside the round's own question: at least, and at most.
+/// Members never heard that are asked in one period, beside the round's own question: at least, and at most. While the
+/// view is still being told it is the least.
 const STRANGERS_PER_PERIOD: (usize, usize) = (4, 32);
 /// Longest wait between two questions to such a member, in periods; the waits double up to it.
 const STRANGER_WAIT_MAX: u64 = 32;
+/// Members asked whether they, too, know of a death.
+const OTHERS: usize = 2;
 /// Members told at once when this node leaves; rumour does the rest.
 const GOODBYES: usize = 8;
 /// Rumours go to members that died this many periods ago at most: they may live, and would refute.
@@ -107,20 +108,47 @@ impl Swim {
         }
         self.consulted_at = now.mono;
         let suspects = self.suspicions.range(first..).chain(self.suspicions.range(..first));
-        let facts = suspects.map(|(ix, _)| self.fact(*ix, self.config.node));
-        let facts: Vec<Fact> = facts.take(self.config.rules.packet_facts).collect();
+        let mut load = self.load();
+        let _full = suspects.map(|(ix, _)| self.fact(*ix, self.config.node)).all(|fact| load.put(fact));
         let heard = self.heard_last.filter(|node| Some(*node) != self.answered_last);
         for peer in [self.answered_last, heard].into_iter().flatten() {
             let Some(ix) = self.members.find(peer) else { continue };
             let (seq, addr) = (self.seq(), self.members.at(ix).fact.addr);
             let to = To { node: peer, ix: Some(ix), addr };
-            self.send_with(facts.clone(), to, Body::Ping { seq, target: peer }, out);
+            self.send_with(load.clone(), to, Body::Ping { seq, target: peer }, out);
+        }
+    }
+
+    /// One member says that another is dead, and one is not enough. Whoever learns it so late that rumours rest already
+    /// would wait for the longest suspicion: others are asked now, and if they know it, their answers say so. At most
+    /// once a period.
+    pub(super) fn ask_for_another_word(&mut self, now: Now, about: Ix, teller: NodeId, out: &mut Effects) {
+        if self.second_word_at + self.config.rules.period > now.mono {
+            return;
+        }
+        self.second_word_at = now.mono;
+        let (members, order) = (&self.members, &self.order);
+        let asked = sample(
+            |place| order.at(place),
+            order.len(),
+            OTHERS,
+            &mut self.rng,
+            |ix| members.status(ix) == MemberStatus::Alive && ix != about && members.node(ix) != teller,
+        );
+        for ix in asked {
+            let fact = self.members.at(ix).fact;
+            let to = To { node: fact.node, ix: Some(ix), addr: fact.addr };
+            let mut load = self.charge(to);
+            load.put(self.told(about));
+            let body = Body::Ping { seq: self.seq(), target: fact.node };
+            self.send_load(fact.addr, body, load, None, out);
         }
     }
 
     fn ask_strangers(&mut self, now: Now, out: &mut Effects) {
         let (least, most) = STRANGERS_PER_PERIOD;
-        for _ in 0..(self.unheard.len() / 16).clamp(least, most) {
+        let count = if self.is_joining() { least } else { (self.unheard.len() / 16).clamp(least, most) };
+        for _ in 0..count {
             let Some((_, ix)) = self.strangers.pop_due(now.mono) else { return };
             let Some(stranger) = self.unheard.get_mut(&ix) else { continue };
             let wait = STRANGER_WAIT_MAX.min(1 << stranger.tries.min(63));
@@ -137,9 +165,9 @@ impl Swim {
         let late_from = round.direct_until;
         self.notice_lateness(now, late_from);
         let target = self.members.node(target_ix);
-        let (members, order) = (&self.members, self.order.members());
+        let (members, order) = (&self.members, &self.order);
         let proxies = sample(
-            |place| order[place],
+            |place| order.at(place),
             order.len(),
             self.config.rules.proxies,
             &mut self.rng,
@@ -251,8 +279,11 @@ impl Swim {
         while self.fallen.front().is_some_and(|(since, _)| now.mono.since(*since) > lately) {
             self.fallen.pop_front();
         }
-        let (order, fallen, members) = (self.order.members(), &self.fallen, &self.members);
-        let from = |place: usize| order.get(place).copied().unwrap_or_else(|| fallen[place - order.len()].1);
+        let (order, fallen, members) = (&self.order, &self.fallen, &self.members);
+        let from = |place: usize| match place.checked_sub(order.len()) {
+            None => order.at(place),
+            Some(place) => fallen[place].1,
+        };
         let is_fallen = |ix| fallen.iter().any(|(_, fell)| *fell == ix);
         let targets =
             sample(from, order.len() + fallen.len(), self.config.rules.gossip_fanout, &mut self.rng, |ix| {
@@ -287,9 +318,9 @@ impl Swim {
     }
 
     pub(super) fn say_goodbye(&mut self, out: &mut Effects) {
-        let (order, members) = (self.order.members(), &self.members);
+        let (order, members) = (&self.order, &self.members);
         let live = |ix: Ix| matches!(members.status(ix), MemberStatus::Alive | MemberStatus::Suspect);
-        let told = sample(|place| order[place], order.len(), GOODBYES, &mut self.rng, live);
+        let told = sample(|place| order.at(place), order.len(), GOODBYES, &mut self.rng, live);
         for ix in told {
             self.send_to_member(ix, Body::Rumours, out);
         }

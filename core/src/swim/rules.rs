@@ -23,6 +23,8 @@ pub struct Rules {
     pub lambda: f64,
     /// Most facts in a packet; at most [`super::FACTS_MAX`] where packets are encoded.
     pub packet_facts: usize,
+    /// Most bytes of them, the sender's word on itself among them; at most [`super::FACTS_BYTES_MAX`] likewise.
+    pub packet_bytes: usize,
     /// Shortest suspicion: `alpha x max(1, log10 n)` periods, but never under `floor`.
     pub alpha: f64,
     /// Periods that no suspicion is shorter than, however small the group.
@@ -65,6 +67,7 @@ impl Rules {
             gossip_sends: 6,
             lambda: 3.0,
             packet_facts: super::FACTS_MAX,
+            packet_bytes: super::FACTS_BYTES_MAX,
             alpha: 1.7,
             floor: 5.0,
             beta: 6.0,
@@ -89,6 +92,7 @@ impl Rules {
             gossip_sends: usize::MAX,
             lambda: 2.5,
             packet_facts: 100,
+            packet_bytes: usize::MAX,
             alpha: 5.0,
             floor: 0.0,
             beta: 1.0,

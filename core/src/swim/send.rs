@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::member::{Addr, Claim, Fact};
+use super::pack;
 use super::packet::{Body, Packet};
 use super::suspicion::Suspicion;
 use super::table::Ix;
@@ -12,6 +13,9 @@ use crate::effect::{Effect, Effects};
 use crate::id::NodeId;
 use crate::time::{Duration, Now};
 
+/// Room without bounds.
+const UNLIMITED: usize = usize::MAX / 2;
+
 /// Whom a packet is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct To {
@@ -19,6 +23,38 @@ pub(super) struct To {
     /// Its place, where it is known.
     pub ix: Option<Ix>,
     pub addr: Addr,
+}
+
+/// The facts that go along in a packet, as far as there is room.
+#[derive(Clone, Debug)]
+pub(super) struct Load {
+    facts: Vec<Fact>,
+    most: usize,
+    /// Bytes that are left, and what the next fact can refer to.
+    room: usize,
+    sender: NodeId,
+    last: Addr,
+}
+
+impl Load {
+    /// Takes a fact along; `false` where it does not fit.
+    #[inline]
+    pub fn put(&mut self, fact: Fact) -> bool {
+        if self.facts.len() == self.most {
+            return false;
+        }
+        // Where only the number of facts is limited, as in comparisons, their size does not matter.
+        if self.room < UNLIMITED {
+            let size = pack::size(&fact, Some(&self.last), self.sender);
+            if size > self.room {
+                return false;
+            }
+            self.room -= size;
+            self.last = fact.addr;
+        }
+        self.facts.push(fact);
+        true
+    }
 }
 
 impl Swim {
@@ -40,52 +76,60 @@ impl Swim {
 
     /// Answers the packet at hand: what it said and was out of date comes back as it is now.
     pub(super) fn answer(&mut self, to: To, body: Body, out: &mut Effects) {
-        let mut facts = self.charge(to);
-        facts.append(&mut self.corrections);
-        facts.truncate(self.config.rules.packet_facts);
-        self.send_with(facts, to, body, out);
+        let mut load = self.charge(to);
+        let corrections = core::mem::take(&mut self.corrections);
+        let _full = corrections.into_iter().all(|fact| load.put(fact));
+        self.send_with(load, to, body, out);
     }
 
     pub(super) fn send(&mut self, to: To, body: Body, out: &mut Effects) {
-        let facts = self.charge(to);
-        self.send_with(facts, to, body, out);
+        let load = self.charge(to);
+        self.send_with(load, to, body, out);
+    }
+
+    /// An empty load for one packet.
+    pub(super) fn load(&self) -> Load {
+        let (sender, rules) = (self.config.node, &self.config.rules);
+        let own = pack::size(&own_fact(self), None, sender);
+        let room = rules.packet_bytes - own;
+        Load { facts: Vec::new(), most: rules.packet_facts, room, sender, last: self.config.addr }
     }
 
     /// What is held against a node, if anything. Whatever is sent to it carries that first, so that it can refute at
     /// the first opportunity (Lifeguard, section IV-C: the buddy system).
-    pub(super) fn charge(&self, to: To) -> Vec<Fact> {
+    pub(super) fn charge(&self, to: To) -> Load {
+        let mut load = self.load();
         if let Some(ix) = to.ix.filter(|_| self.config.rules.buddy)
             && self.members.key(ix).1 != Claim::Alive.rank()
         {
-            return alloc::vec![self.fact(ix, self.config.node)];
+            load.put(self.fact(ix, self.config.node));
         }
-        Vec::new()
+        load
     }
 
-    /// Sends these facts, and rumours in the room that they leave.
-    pub(super) fn send_with(&mut self, mut facts: Vec<Fact>, to: To, body: Body, out: &mut Effects) {
-        let room = self.config.rules.packet_facts - facts.len();
-        if room > 0 && !self.gossip.is_empty() {
+    /// Sends this load, and rumours in the room that it leaves.
+    pub(super) fn send_with(&mut self, mut load: Load, to: To, body: Body, out: &mut Effects) {
+        if !self.gossip.is_empty() {
             let sends_max = self.gossip.sends_max(self.config.rules.lambda, self.members.rumoured() + 1);
-            facts.reserve_exact(room.min(self.gossip.len()));
+            load.facts.reserve_exact((load.most - load.facts.len()).min(self.gossip.len()));
             let (members, me) = (&self.members, own_fact(self));
             // What is said of the receiver itself is in the charge.
             let not = to.ix.filter(|_| self.config.rules.buddy);
-            self.gossip.take(room, not, sends_max, |rumour| {
-                facts.push(match rumour.about {
+            self.gossip.take(not, sends_max, |rumour| {
+                load.put(match rumour.about {
                     gossip::SELF => me,
                     ix => accused(members.at(ix).fact, rumour.by),
-                });
+                })
             });
         }
-        self.send_facts(to.addr, body, facts, None, out);
+        self.send_load(to.addr, body, load, None, out);
     }
 
-    pub(super) fn send_facts(
+    pub(super) fn send_load(
         &self,
         addr: Addr,
         body: Body,
-        facts: Vec<Fact>,
+        load: Load,
         digest: Option<Vec<u32>>,
         out: &mut Effects,
     ) {
@@ -95,7 +139,7 @@ impl Swim {
             role: self.config.role,
             addr: self.config.addr,
             body,
-            facts,
+            facts: load.facts,
             digest,
         };
         out.push(Effect::SendDatagram { to: addr, packet: Box::new(packet) });

@@ -2,14 +2,18 @@
 //! back from the dead. Rumours travel a bounded number of times; exchanges bring what they missed.
 //!
 //! The asker pulls page by page, one packet each way, so that neither side ever sends more than one packet for one
-//! received. It sends a digest of its view along, in parts by ranges of ids; pages leave out the parts in which both
+//! received. Pages follow the places of the other's table. At the start everything is wanted, and told once: whoever
+//! told it is asked a period later from where it ended, and again for as long as that brings members that were not
+//! known. Whoever is being told so is *joining*: in a group that is not small it tells nobody of others, since the one
+//! who tells it tells them too.
+//!
+//! Later the asker sends a digest of its view along, in parts by ranges of ids; pages leave out the parts in which both
 //! agree, and tell which those are, for the questions that follow. So two members with equal views exchange two packets.
 //! A mutual exchange makes the other side pull in turn where they differ.
 
-use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 
-use super::member::{Addr, Claim, Fact, MemberStatus};
+use super::member::{Addr, Claim, Fact, MEMBERS_MAX, MemberStatus};
 use super::packet::{Body, Parts};
 use super::probe::sample;
 use super::send::{To, own_fact};
@@ -25,34 +29,82 @@ const PAGE_TRIES: u32 = 3;
 const MEMBERS_PER_PART: usize = 4;
 /// Fewest parts of a digest.
 const PARTS_MIN: usize = 16;
+/// In a group of more members than these, who joins tells nobody of others: its one teller is enough.
+const SMALL: usize = 32;
 
 /// The exchange that this node drives. There is one at a time; another occasion meanwhile is let pass.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Exchange {
     peer: NodeId,
     addr: Addr,
-    after: Option<NodeId>,
-    mutual: bool,
-    /// What is still worth asking for, once the other side has told.
-    parts: Option<Parts>,
+    /// From which place of the other's table on.
+    from: u32,
+    scope: Scope,
     tries: u32,
 }
 
+/// What an exchange is to bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    /// All that the other side knows.
+    All,
+    /// What differs, which the other side will say.
+    Differing { mutual: bool },
+    /// These parts.
+    Parts(Parts),
+}
+
+/// Who has told all that it knew, and from which place of its table on there would be more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Following {
+    peer: NodeId,
+    from: u32,
+}
+
+/// What a page says of itself (see [`Body::Page`]).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Page {
+    pub from: u32,
+    pub next: u32,
+    pub more: bool,
+    pub parts: Option<Parts>,
+}
+
 impl Swim {
-    /// Asks a configured member for all others, until one has answered to the end.
+    /// Asks a configured member for all others, or any that was heard, until one has answered to the end.
     pub(super) fn join(&mut self, now: Now, out: &mut Effects) {
-        let seeds: Vec<Ix> =
+        let mut tellers: Vec<Ix> =
             self.members.iter().filter(|(_, member)| member.seed).map(|(ix, _)| ix).collect();
-        match seeds.get(self.rng.below(seeds.len() as u64) as usize) {
-            Some(&ix) => self.exchange_with(now, ix, out),
+        tellers.extend(self.random_alive());
+        match tellers.get(self.rng.below(tellers.len() as u64) as usize) {
+            Some(&ix) => {
+                let fact = self.members.at(ix).fact;
+                self.begin(now, (fact.node, fact.addr), 0, Scope::All, out);
+            }
             None => self.joined = true,
         }
+    }
+
+    /// Whether this node is still being told who is there.
+    pub(super) fn is_joining(&self) -> bool {
+        self.config.rules.digest && (!self.joined || self.following.is_some())
+    }
+
+    /// Whether this node tells others of a member that is new to it.
+    pub(super) fn tells_of_newcomers(&self) -> bool {
+        self.members.told_of() <= SMALL || !self.is_joining()
+    }
+
+    fn random_alive(&mut self) -> Option<Ix> {
+        let (order, members) = (&self.order, &self.members);
+        let alive = |ix| members.status(ix) == MemberStatus::Alive;
+        sample(|place| order.at(place), order.len(), 1, &mut self.rng, alive).first().copied()
     }
 
     /// Exchanges views with a member, both ways.
     pub(super) fn exchange_with(&mut self, now: Now, ix: Ix, out: &mut Effects) {
         let fact = self.members.at(ix).fact;
-        self.begin(now, fact.node, fact.addr, true, out);
+        self.begin(now, (fact.node, fact.addr), 0, Scope::Differing { mutual: true }, out);
     }
 
     /// Arms the first exchange at random: members that start together do not exchange in step.
@@ -73,10 +125,13 @@ impl Swim {
         self.exchange_wait =
             if grew && self.config.rules.digest { 1 } else { (2 * self.exchange_wait).min(most) };
         self.arm_about(Timer::Exchange, now, self.exchange_wait);
-        let (order, members) = (self.order.members(), &self.members);
-        let alive = |ix| members.status(ix) == MemberStatus::Alive;
-        let chosen = sample(|place| order[place], order.len(), 1, &mut self.rng, alive);
-        if let Some(&ix) = chosen.first() {
+        self.following = self.following.filter(|_| grew);
+        if let Some(Following { peer, from }) = self.following
+            && let Some(ix) = self.members.find(peer)
+        {
+            return self.begin(now, (peer, self.members.addr_at(ix)), from, Scope::All, out);
+        }
+        if let Some(ix) = self.random_alive() {
             self.exchange_with(now, ix, out);
         }
     }
@@ -85,7 +140,10 @@ impl Swim {
     pub(super) fn page_missed(&mut self, now: Now, out: &mut Effects) {
         match self.exchange {
             Some(exchange) if exchange.tries < PAGE_TRIES => self.pull(now, exchange, out),
-            _ => self.end(now, out),
+            _ => {
+                self.following = None;
+                self.end(now, out);
+            }
         }
     }
 
@@ -94,47 +152,34 @@ impl Swim {
         &mut self,
         now: Now,
         peer: To,
-        (after, mutual, parts): (Option<NodeId>, bool, Option<Parts>),
+        (from, mutual, parts): (u32, bool, Option<Parts>),
         digest: Option<&[u32]>,
         out: &mut Effects,
     ) {
-        let mut facts = self.charge(peer);
+        let mut load = self.charge(peer);
         let told = digest.map(|theirs| Parts::differing(&self.digest(theirs.len()), theirs)).or(parts);
         let differing = told.unwrap_or(Parts::ALL);
         let equal = differing.is_empty();
-        let room = self.config.rules.packet_facts - facts.len();
-        // The first rows after `after`, and one more to see whether there is one.
-        let mut first: BinaryHeap<(NodeId, Ix)> = BinaryHeap::with_capacity(room + 2);
-        for (ix, node) in self.members.told().filter(|_| !equal) {
-            if after < Some(node) && node != peer.node && differing.has(leaf(node, LEAVES)) {
-                first.push((node, ix));
-                if first.len() > room + 1 {
-                    first.pop();
-                }
-            }
-        }
-        let mut rows = first.into_sorted_vec();
-        let more = rows.len() > room;
-        rows.truncate(room);
-        let next = rows.last().filter(|_| more).map(|(node, _)| *node);
-        facts.extend(rows.iter().map(|(_, ix)| self.told(*ix)));
-        let parts = told.filter(|_| next.is_some());
-        self.send_facts(peer.addr, Body::Page { after, next, parts }, facts, None, out);
-        if mutual && after.is_none() && !equal {
-            self.begin(now, peer.node, peer.addr, false, out);
+        let mut rows = self
+            .members
+            .told(from)
+            .filter(|(_, node)| *node != peer.node && (told.is_none() || differing.has(leaf(*node, LEAVES))));
+        // The first place whose row has no room; where views are equal none is looked at.
+        let rest = if equal { None } else { rows.find(|(ix, _)| !load.put(self.told(*ix))) };
+        drop(rows);
+        let (more, next) = (rest.is_some(), rest.map_or(self.members.end(), |(ix, _)| ix));
+        let parts = told.filter(|_| more);
+        self.send_load(peer.addr, Body::Page { from, next, more, parts }, load, None, out);
+        if mutual && from == 0 && !equal {
+            self.begin(now, (peer.node, peer.addr), 0, Scope::Differing { mutual: false }, out);
         }
     }
 
     /// A page came. What it says of others is that member's belief: a death is taken as an accusation.
-    pub(super) fn paged(
-        &mut self,
-        now: Now,
-        from: NodeId,
-        (after, next, parts): (Option<NodeId>, Option<NodeId>, Option<Parts>),
-        facts: &[Fact],
-        out: &mut Effects,
-    ) {
+    pub(super) fn paged(&mut self, now: Now, from: NodeId, page: Page, facts: &[Fact], out: &mut Effects) {
         let digests = self.config.rules.digest;
+        // What is told to who joins is no news to others: its teller tells them.
+        let joins = self.exchange.is_some_and(|open| open.peer == from && open.scope == Scope::All);
         for fact in facts {
             let live = || {
                 matches!(self.status(fact.node), Some(MemberStatus::Alive | MemberStatus::Suspect))
@@ -147,41 +192,49 @@ impl Swim {
             let fact = Fact { claim, ..*fact };
             match self.members.find(fact.node).is_none() && fact.node != self.config.node {
                 // Where the group grows faster than rumours travel, exchanges bring newcomers to whoever lacks them.
-                true => self.meet(now, fact, !digests || !self.gossip.is_crowded(), out),
+                true => {
+                    let told_on = !digests || !joins && !self.gossip.is_crowded();
+                    self.meet(now, fact, told_on, out);
+                }
                 false => self.learn(now, from, &fact, out),
             }
         }
-        let Some(exchange) = self.exchange.filter(|open| open.peer == from && open.after == after) else {
+        let Some(exchange) = self.exchange.filter(|open| open.peer == from && open.from == page.from) else {
             return;
         };
-        match next {
-            Some(next) if Some(next) > after => {
-                let exchange = Exchange { after: Some(next), parts, tries: 0, ..exchange };
-                self.pull(now, exchange, out);
-            }
-            _ => {
-                self.joined = true;
-                self.end(now, out);
-            }
+        let next = page.next.min(MEMBERS_MAX as u32);
+        if page.more && next > page.from {
+            let scope = page.parts.map_or(exchange.scope, Scope::Parts);
+            return self.pull(now, Exchange { from: next, scope, tries: 0, ..exchange }, out);
         }
+        if exchange.scope == Scope::All && digests {
+            self.following = Some(Following { peer: from, from: next.max(page.from) });
+        }
+        self.joined = true;
+        self.end(now, out);
     }
 
-    fn begin(&mut self, now: Now, peer: NodeId, addr: Addr, mutual: bool, out: &mut Effects) {
+    fn begin(&mut self, now: Now, (peer, addr): (NodeId, Addr), from: u32, scope: Scope, out: &mut Effects) {
         if self.exchange.is_none() && !self.leaving {
-            self.pull(now, Exchange { peer, addr, after: None, mutual, parts: None, tries: 0 }, out);
+            self.pull(now, Exchange { peer, addr, from, scope, tries: 0 }, out);
         }
     }
 
     fn pull(&mut self, now: Now, exchange: Exchange, out: &mut Effects) {
-        let Exchange { peer, addr, after, mutual, parts, tries } = exchange;
+        let Exchange { peer, addr, from, scope, tries } = exchange;
         self.exchange = Some(Exchange { tries: tries + 1, ..exchange });
         self.timers.arm(Timer::Page, now.mono + self.config.rules.period);
         let to = To { node: peer, ix: self.members.find(peer), addr };
         let size = (self.members.rumoured() / MEMBERS_PER_PART).next_power_of_two().clamp(PARTS_MIN, LEAVES);
-        let compares = self.config.rules.digest && parts.is_none();
-        let digest = compares.then(|| self.digest(size));
-        let facts = self.charge(to);
-        self.send_facts(addr, Body::Pull { after, mutual, parts }, facts, digest, out);
+        let (mutual, parts, digest) = match scope {
+            Scope::All => (false, None, None),
+            Scope::Differing { mutual } => {
+                (mutual, None, self.config.rules.digest.then(|| self.digest(size)))
+            }
+            Scope::Parts(parts) => (false, Some(parts), None),
+        };
+        let load = self.charge(to);
+        self.send_load(addr, Body::Pull { from, mutual, parts }, load, digest, out);
     }
 
     /// The digest of this node's view, itself included.

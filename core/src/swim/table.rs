@@ -1,22 +1,22 @@
 //! The table of all other members: dense rows, found by id through a hash index and named by place ([`Ix`]) inside the
 //! machine.
 //!
-//! A row has 32 bytes; with its entries in the index (at most 7) and in the order of questions (4), and with what a list
-//! holds ready to grow (a sixteenth), a member costs 42 to 46 bytes. What only few members need at a time (suspicions,
+//! A row has 32 bytes, and no row lies on two lines of memory; with its entries in the index (at most 9) and in the order
+//! of questions (2), and with what a list holds ready to grow (a sixteenth), a member costs 40 to 46 bytes. What only few members need at a time (suspicions,
 //! rumours, waits of strangers) lies beside the table, keyed by place.
 //! Iteration is by place, which depends on the order of learning and never on a hash.
 
 use alloc::vec::Vec;
-use hashbrown::HashTable;
 
 use super::MEMBERS_MAX;
 use super::member::{Addr, Claim, Fact, Incarnation, MAPPED, MemberStatus};
 use crate::id::{NodeId, Role};
+use crate::index::{Index, hash};
 
 /// A member's place in the table. Stable while the member is remembered.
-pub type Ix = u32;
-/// A place as the index keeps it.
-type Short = u16;
+pub type Ix = crate::index::Ix;
+/// A place as long lists keep it.
+pub type Short = u16;
 /// Leaves of the digest, each over the members whose id begins with the same seven bits.
 pub const LEAVES: usize = 128;
 
@@ -30,6 +30,7 @@ const FREE: [u8; 16] = [0; 16];
 
 /// One member, packed. A free row has the zero id, which no fact may carry.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 struct Row {
     node: [u8; 16],
     incarnation: [u32; 2],
@@ -39,8 +40,8 @@ struct Row {
     flags: u8,
 }
 
-const _: () = assert!(size_of::<Row>() <= 32);
-const _: () = assert!(MEMBERS_MAX <= Short::MAX as usize);
+const _: () = assert!(size_of::<Row>() == 32);
+const _: () = assert!(MEMBERS_MAX < Short::MAX as usize);
 
 /// One member as this node knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl Member {
 pub struct Members {
     rows: Vec<Row>,
     free: Vec<Ix>,
-    index: HashTable<Short>,
+    index: Index,
     /// Mixed into the hash of ids, so that nobody can choose ids that collide.
     salt: u64,
     /// Addresses that are not IPv4-mapped.
@@ -110,7 +111,7 @@ impl Members {
         Self {
             rows: Vec::new(),
             free: Vec::new(),
-            index: HashTable::new(),
+            index: Index::default(),
             salt,
             far: Vec::new(),
             far_free: Vec::new(),
@@ -125,8 +126,7 @@ impl Members {
     #[inline]
     pub fn find(&self, node: NodeId) -> Option<Ix> {
         let rows = &self.rows;
-        let found = self.index.find(hash(self.salt, &node.0), |ix| rows[usize::from(*ix)].node == node.0);
-        found.map(|ix| Ix::from(*ix))
+        self.index.find(hash(self.salt, &node.0), |ix| rows[ix as usize].node == node.0)
     }
 
     /// The order of what is known of a member: what a fact has to exceed to be news.
@@ -215,9 +215,7 @@ impl Members {
             None => push_sparingly(&mut self.rows, row),
         }
         self.write(ix, member);
-        let (rows, salt) = (&self.rows, self.salt);
-        let (of, ix_short) = (|ix: &Short| hash(salt, &rows[usize::from(*ix)].node), ix as Short);
-        self.index.insert_unique(of(&ix_short), ix_short, of);
+        self.index.insert(hash(self.salt, &member.fact.node.0), ix);
         ix
     }
 
@@ -236,10 +234,7 @@ impl Members {
         let old = self.at(ix);
         self.count(&old, false);
         self.drop_addr(ix);
-        let hash = hash(self.salt, &old.fact.node.0);
-        if let Ok(entry) = self.index.find_entry(hash, |other| Ix::from(*other) == ix) {
-            entry.remove();
-        }
+        self.index.remove(hash(self.salt, &old.fact.node.0), ix);
         self.rows[ix as usize].node = FREE;
         self.rows[ix as usize].flags = 0;
         self.free.push(ix);
@@ -266,11 +261,16 @@ impl Members {
         self.rumoured
     }
 
-    /// Members of whom something was said, by place.
-    pub fn told(&self) -> impl Iterator<Item = (Ix, NodeId)> + '_ {
+    /// Members of whom something was said, by place from this one on.
+    pub fn told(&self, from: Ix) -> impl Iterator<Item = (Ix, NodeId)> + '_ {
         let told = |row: &Row| row.node != FREE && row.incarnation().is_legal();
-        let rows = self.rows.iter().enumerate().filter(move |(_, row)| told(row));
+        let rows = self.rows.iter().enumerate().skip(from as usize).filter(move |(_, row)| told(row));
         rows.map(|(ix, row)| (ix as Ix, NodeId(row.node)))
+    }
+
+    /// The place behind all others.
+    pub fn end(&self) -> Ix {
+        self.rows.len() as Ix
     }
 
     /// How many members there are, configured ones that were never heard of included.
@@ -292,7 +292,7 @@ impl Members {
     pub fn heap_bytes(&self) -> usize {
         self.rows.capacity() * size_of::<Row>()
             + self.free.capacity() * size_of::<Ix>()
-            + self.index.allocation_size()
+            + self.index.heap_bytes()
             + self.far.capacity() * size_of::<Addr>()
             + self.far_free.capacity() * size_of::<u32>()
     }
@@ -405,20 +405,4 @@ pub fn leaf(node: NodeId, parts: usize) -> usize {
 
 fn mapped(addr: &Addr) -> Option<[u8; 4]> {
     addr.ip.strip_prefix(&MAPPED)?.try_into().ok()
-}
-
-/// Two words folded by one wide multiplication (as in wyhash); the same on every platform.
-#[inline]
-fn hash(salt: u64, id: &[u8; 16]) -> u64 {
-    let word = |at: usize| {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&id[at..at + 8]);
-        u64::from_le_bytes(bytes)
-    };
-    let fold = |a: u64, b: u64| {
-        let wide = u128::from(a) * u128::from(b);
-        wide as u64 ^ (wide >> 64) as u64
-    };
-    let first = fold(word(0) ^ salt ^ 0xa076_1d64_78bd_642f, word(8) ^ 0xe703_7ed1_a0b4_28db);
-    fold(first ^ salt.rotate_left(32), 0x8ebc_6af0_9c88_c6e3)
 }

@@ -21,6 +21,8 @@ enum Experiment {
     Plot,
     /// One crash: who finds it when.
     Crash,
+    /// The same while everybody still tells of everybody.
+    CrashCrowded,
     /// A member that reaches one other only, for 300 s.
     #[value(alias = "island")]
     HalfConnected,
@@ -30,7 +32,7 @@ enum Experiment {
     Restart,
     /// All join through one seed.
     Join,
-    /// Ten minutes in which one member a second restarts.
+    /// Members restart, one a second; ten minutes of it.
     Churn,
 }
 
@@ -38,6 +40,7 @@ impl Experiment {
     fn scene(self) -> Option<Scene> {
         Some(match self {
             Self::Crash => Scene::Crash,
+            Self::CrashCrowded => Scene::CrashCrowded,
             Self::HalfConnected => Scene::HalfConnected,
             Self::Heal => Scene::Heal,
             Self::Restart => Scene::Restart,
@@ -75,7 +78,7 @@ pub(super) struct Args {
     /// Members, where the paper does not say; a row for each. Each experiment has its own default.
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..100_000))]
     nodes: Vec<u32>,
-    /// Seconds of a cut; a row for each.
+    /// Seconds of a cut, or of churn; a row for each.
     #[arg(long)]
     span: Vec<u64>,
     /// Moves every draw.

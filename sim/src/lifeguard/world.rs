@@ -64,7 +64,8 @@ struct Seat {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     at: u64,
-    seq: u64,
+    /// Tells entries of one moment apart, in the order in which they came.
+    seq: u32,
     /// A packet's slot, or with [`WAKE`] a seat.
     what: u32,
 }
@@ -81,7 +82,7 @@ pub struct World {
     queue: BinaryHeap<std::cmp::Reverse<Entry>>,
     slots: Vec<Option<(u32, u32, Box<Packet>)>>,
     free: Vec<u32>,
-    seq: u64,
+    seq: u32,
     now: u64,
     rng: u64,
     out: Effects,
@@ -145,9 +146,19 @@ impl World {
         world
     }
 
-    /// A group in which everyone has heard everyone, and all of that has been told.
+    /// A group in which everyone has heard everyone, and is done with joining.
     pub fn acquainted(rules: Rules, members: u32, seed: u64, anomaly: Anomaly) -> Self {
-        let mut world = Self::new(rules, members, 3, seed, anomaly);
+        Self::met(rules, members, 3, seed, anomaly)
+    }
+
+    /// A group in which everyone has heard everyone just now and none was joining: all tell all of all, so every packet
+    /// is full. Nobody is configured.
+    pub fn crowded(rules: Rules, members: u32, seed: u64, anomaly: Anomaly) -> Self {
+        Self::met(rules, members, 0, seed, anomaly)
+    }
+
+    fn met(rules: Rules, members: u32, seeds: u32, seed: u64, anomaly: Anomaly) -> Self {
+        let mut world = Self::new(rules, members, seeds, seed, anomaly);
         for to in 0..members {
             world.start(to);
             for from in (0..members).filter(|from| *from != to) {
@@ -428,7 +439,7 @@ impl World {
     }
 
     fn push(&mut self, at: u64, what: u32) {
-        self.seq += 1;
+        self.seq = self.seq.wrapping_add(1);
         self.queue.push(std::cmp::Reverse(Entry { at, seq: self.seq, what }));
     }
 }

@@ -3,12 +3,15 @@
 use tidegate_core::config::Peer;
 use tidegate_core::id::{BootNo, NodeId, Role};
 use tidegate_core::swim::{
-    Addr, Body, Claim, FACTS_MAX, Fact, Incarnation, MemberStatus, Packet, Rules, Swim, SwimConfig,
+    Addr, Body, Claim, Fact, Incarnation, MemberStatus, Packet, Rules, Swim, SwimConfig,
 };
 use tidegate_core::wire::{decode_packet, encode_packet};
 use tidegate_core::{Duration, Effect, Effects, Instant, Now, Observation};
 
 use crate::world::{Member, Wants, mix};
+
+/// Facts of one question: so many fit at any life.
+const FACTS: usize = 40;
 
 /// Its id: well spread, as drawn ones are, and its number can be read from it.
 fn id(n: u32) -> NodeId {
@@ -151,6 +154,6 @@ impl Member for Ours {
         };
         let body = Body::Ping { seq: 1, target: id(self.me) };
         let one = |about: &[u32]| packet(from, 1 + u32::from(life), body, about.iter().map(fact).collect());
-        about.chunks(FACTS_MAX).map(|part| encode_packet(&one(part)).expect("it fits").into()).collect()
+        about.chunks(FACTS).map(|part| encode_packet(&one(part)).expect("it fits").into()).collect()
     }
 }

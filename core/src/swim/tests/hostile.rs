@@ -25,7 +25,7 @@ fn any_role() -> impl Strategy<Value = Role> {
 
 fn any_body() -> impl Strategy<Value = Body> {
     let node = || (0u8..12).prop_map(id);
-    let some_node = || proptest::option::of((0u8..12).prop_map(id));
+    let place = || prop_oneof![0u32..12, any::<u32>()];
     let some_parts = || proptest::option::of(any::<u128>().prop_map(Parts::from_bits));
     let seq = any::<u32>();
     prop_oneof![
@@ -38,14 +38,15 @@ fn any_body() -> impl Strategy<Value = Body> {
         }),
         seq.prop_map(|seq| Body::IndirectAck { seq }),
         seq.prop_map(|seq| Body::Nack { seq }),
-        (some_node(), any::<bool>(), some_parts()).prop_map(|(after, mutual, parts)| Body::Pull {
-            after,
+        (place(), any::<bool>(), some_parts()).prop_map(|(from, mutual, parts)| Body::Pull {
+            from,
             mutual,
             parts
         }),
-        (some_node(), some_node(), some_parts()).prop_map(|(after, next, parts)| Body::Page {
-            after,
+        (place(), place(), any::<bool>(), some_parts()).prop_map(|(from, next, more, parts)| Body::Page {
+            from,
             next,
+            more,
             parts
         }),
         Just(Body::Rumours),
@@ -64,7 +65,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
     )
 }
 
-fn any_packet() -> impl Strategy<Value = Packet> {
+pub fn any_packet() -> impl Strategy<Value = Packet> {
     let header = (0u8..12, any_incarnation(), any_role(), 0u8..12);
     let digest = proptest::option::of(vec(any::<u32>(), 0..40));
     (header, any_body(), vec(any_fact(), 0..FACTS_MAX + 2), digest).prop_map(

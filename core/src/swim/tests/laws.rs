@@ -122,7 +122,11 @@ proptest! {
         loop {
             let before = sent.clone();
             let mut packet = Vec::new();
-            gossip.take(FACTS_MAX, Some(99), sends_max, |rumour| packet.push(rumour.about));
+            gossip.take(Some(99), sends_max, |rumour| {
+                let fits = packet.len() < 14;
+                packet.extend(fits.then_some(rumour.about));
+                fits
+            });
             if packet.is_empty() {
                 break;
             }
@@ -227,38 +231,72 @@ proptest! {
 #[test]
 fn the_largest_packet_fits() {
     let last = Incarnation::from_raw((1 << 62) - 1);
-    let far = Addr { ip: [255; 16], port: u16::MAX };
-    let fact = Fact {
-        node: id(255),
-        incarnation: last,
-        claim: Claim::Suspect { by: id(254) },
-        role: Role::Worker,
-        addr: far,
+    let fact = |n: u8| {
+        let far = Addr { ip: [n; 16], port: u16::MAX - u16::from(n) };
+        let claim = Claim::Suspect { by: id(254) };
+        Fact { node: id(n), incarnation: last, claim, role: Role::Worker, addr: far }
     };
-    let digest = Some(alloc::vec![u32::MAX; table::LEAVES]);
-    let pull = Packet {
-        digest,
-        ..packet(253, last, Body::Pull { after: Some(id(255)), mutual: true, parts: None }, &[fact; 1])
-    };
-    assert!(encode_packet(&pull).expect("it fits").len() <= PACKET_BYTES_MAX);
+    let swim = Swim::new(SwimConfig { addr: fact(253).addr, ..config(253, Role::Worker, &[]) }, [0; 32]);
     let bodies = [
         Body::PingReq { seq: u32::MAX, target: id(255), budget_ms: u32::MAX },
-        Body::Page { after: Some(id(254)), next: Some(id(255)), parts: Some(Parts::ALL) },
-        Body::Pull { after: Some(id(255)), mutual: true, parts: Some(Parts::ALL) },
+        Body::Page { from: u32::MAX, next: u32::MAX, more: true, parts: Some(Parts::ALL) },
+        Body::Pull { from: u32::MAX, mutual: true, parts: Some(Parts::ALL) },
+        Body::Pull { from: u32::MAX, mutual: true, parts: None },
     ];
     for body in bodies {
-        let packet = Packet {
-            from: id(253),
-            incarnation: last,
-            role: Role::Worker,
-            addr: far,
-            body,
-            facts: alloc::vec![fact; FACTS_MAX],
-            digest: None,
-        };
+        let digests = matches!(body, Body::Pull { parts: None, .. });
+        let mut load = swim.load();
+        let most = if digests { 1 } else { u8::MAX };
+        let full = !(0..most).all(|n| load.put(fact(n)));
+        assert!(full || digests, "so many large facts do not fit");
+        let mut out = Effects::new();
+        swim.send_load(addr(1), body, load, digests.then(|| alloc::vec![u32::MAX; table::LEAVES]), &mut out);
+        let Some(Effect::SendDatagram { packet, .. }) = out.pop() else { panic!("it is sent") };
         let bytes = encode_packet(&packet).expect("it fits");
         assert!(bytes.len() <= PACKET_BYTES_MAX, "{} bytes", bytes.len());
-        assert_eq!(decode_packet(&bytes), Ok(packet));
+        assert_eq!(decode_packet(&bytes), Ok(*packet));
+    }
+}
+
+proptest! {
+    /// What is packed comes out again, takes as many bytes as a load counts, and as few as are promised.
+    #[test]
+    fn packing_loses_nothing(packet in super::hostile::any_packet(), mapped in any::<u64>(), near in any::<u64>()) {
+        let shape = |n: usize, addr: &mut Addr| {
+            if mapped >> (n % 64) & 1 == 1 {
+                addr.ip[..12].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]);
+            }
+            if near >> (n % 64) & 1 == 1 {
+                (addr.ip[12], addr.ip[13], addr.port) = (10, 0, 7_946);
+            }
+        };
+        let mut packet = packet;
+        shape(63, &mut packet.addr);
+        packet.facts.iter_mut().enumerate().for_each(|(n, fact)| shape(n, &mut fact.addr));
+        let (mut bytes, mut counted, mut before) = (Vec::new(), 0, packet.addr);
+        for fact in &packet.facts {
+            let size = pack::size(fact, Some(&before), packet.from);
+            prop_assert!(size >= pack::LEAST);
+            counted += size;
+            pack::put(fact, Some(&before), packet.from, &mut bytes);
+            prop_assert_eq!(bytes.len(), counted);
+            before = fact.addr;
+        }
+        if let Ok(bytes) = encode_packet(&packet) {
+            prop_assert_eq!(decode_packet(&bytes), Ok(packet));
+        }
+    }
+
+    /// A datagram with a wrong byte is refused, or is another packet: it is read to its end and no further.
+    #[test]
+    fn a_wrong_byte_is_another_packet_or_none(packet in super::hostile::any_packet(), at: usize, byte: u8) {
+        if let Ok(mut bytes) = encode_packet(&packet) {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            if let Ok(other) = decode_packet(&bytes) {
+                prop_assert_eq!(decode_packet(&encode_packet(&other).expect("no larger")), Ok(other));
+            }
+        }
     }
 }
 

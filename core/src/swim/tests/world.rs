@@ -31,6 +31,8 @@ pub struct World {
     /// What each running machine knew of each member after its last step.
     known: BTreeMap<(usize, NodeId), (Incarnation, u8)>,
     digest: u64,
+    /// Facts about others that were sent.
+    pub facts: usize,
 }
 
 impl World {
@@ -38,6 +40,17 @@ impl World {
     pub fn gates(seed: u64, gates: u8) -> Self {
         let seeds: Vec<u8> = (1..=gates.min(3)).collect();
         Self::new(seed, (1..=gates).map(|n| config(n, Role::Gate, &seeds)).collect())
+    }
+
+    /// Gates that know the first of them alone.
+    pub fn behind_one(seed: u64, gates: u8) -> Self {
+        Self::new(seed, (1..=gates).map(|n| config(n, Role::Gate, &[1])).collect())
+    }
+
+    /// Whether every running node lists every other that runs.
+    pub fn listed(&self) -> bool {
+        let up = self.seats.iter().filter(|seat| seat.swim.is_some()).count();
+        self.seats.iter().filter_map(|seat| seat.swim.as_ref()).all(|swim| swim.listed() == up - 1)
     }
 
     /// A datacenter.
@@ -63,6 +76,7 @@ impl World {
             made: BTreeMap::new(),
             known: BTreeMap::new(),
             digest: 0,
+            facts: 0,
         }
     }
 
@@ -180,6 +194,7 @@ impl World {
             if let Effect::SendDatagram { to, packet } = effect {
                 let bytes = encode_packet(&packet).expect("a packet fits a datagram");
                 assert!(bytes.len() <= PACKET_BYTES_MAX, "{} bytes", bytes.len());
+                self.facts += packet.facts.len();
                 for byte in &bytes {
                     self.digest = self.digest.wrapping_mul(0x100_0000_01b3) ^ u64::from(*byte) ^ now_ms;
                 }

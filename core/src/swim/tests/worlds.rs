@@ -139,7 +139,7 @@ fn whoever_reaches_one_other_only_buries_nobody() {
             }
             world.run_for(300_000);
             let of_others = world.history.iter().filter(|it| it.2 != id(1) && it.3 == MemberStatus::Dead);
-            assert_eq!(of_others.count(), 0, "seed {seed} n {n}");
+            assert_eq!(of_others.collect::<Vec<_>>(), Vec::<&_>::new(), "seed {seed} n {n}");
         }
     }
 }
@@ -246,4 +246,20 @@ fn equal_seeds_send_equal_bytes() {
     };
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
+}
+
+/// What makes a start through one member cheap: it tells everyone of everyone else, and nobody repeats that.
+#[test]
+fn who_joins_is_told_once() {
+    for seed in 0..2 {
+        let mut world = World::behind_one(seed, 200);
+        world.start_all(1_000);
+        while !world.listed() {
+            world.run_for(100);
+        }
+        let pairs = 200 * 199;
+        assert!(world.facts < 2 * pairs, "seed {seed}: {} facts for {pairs} pairs", world.facts);
+        world.run_for(10_000);
+        assert_eq!(world.count_all(MemberStatus::Suspect), 0);
+    }
 }
