@@ -227,6 +227,8 @@ impl Gate {
                 .filter(|timer| matches!(timer, Timer::Duty(_) | Timer::Push(_)))
                 .count(),
             leases: self.ledger.holders().count(),
+            members: self.swim.members().count(),
+            workers: 0,
             cores: 0,
         }
     }

@@ -183,8 +183,16 @@ impl Swim {
         self.take(now, ix, fact, out);
     }
 
-    /// A dead, departed or never heard member has been so for long enough.
-    pub(super) fn forget(&mut self, ix: Ix) {
+    /// A dead, departed or never heard member has been so for long enough. Who was never heard goes without a word.
+    pub(super) fn time_to_forget(&mut self, ix: Ix, out: &mut Effects) {
+        if matches!(self.members.status(ix), MemberStatus::Dead | MemberStatus::Left) {
+            out.push(Effect::Observe(Observation::Forgotten(self.members.node(ix))));
+        }
+        self.forget(ix);
+    }
+
+    /// Nothing here mentions the member any more.
+    fn forget(&mut self, ix: Ix) {
         self.timers.disarm(Timer::Forget(ix));
         self.timers.disarm(Timer::Suspicion(ix));
         self.strangers.disarm(ix);

@@ -540,7 +540,7 @@ impl<M: Machine> World<M> {
     pub(super) fn datagram_due(&mut self, from: HostIx, to: HostIx, packet: Box<Packet>) {
         if matches!(self.hosts[to].actor, Actor::Node(_)) {
             if self.interest.has(super::Interest::SENDINGS) {
-                self.tell(&Fact::Datagram { to, packet: &packet });
+                self.tell(&Fact::Datagram { from, to, packet: &packet });
             }
             self.deliver(to, Event::Datagram { from: super::host::address(from), packet });
         }
