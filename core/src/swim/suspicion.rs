@@ -102,9 +102,9 @@ impl Suspicion {
         self.accusers.len() == 1
     }
 
-    /// Whether only one member accuses where another could.
-    pub fn lacks_confirmation(&self) -> bool {
-        self.needed > 0 && self.has_one_witness()
+    /// Whether no other member could accuse.
+    pub fn is_one_judges(&self) -> bool {
+        self.needed == 0
     }
 
     /// When the member is dead. Only ever moves earlier.

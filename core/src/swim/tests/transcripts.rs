@@ -148,6 +148,8 @@ fn an_answered_round_says_nothing() {
     "#]]);
 }
 
+/// Of two nobody else can judge: the accused itself is asked, once a period while its suspicion lasts, however long rounds
+/// have grown.
 #[test]
 fn silence_becomes_suspicion_and_death() {
     let mut script = Script::new(&[2]);
@@ -160,15 +162,19 @@ fn silence_becomes_suspicion_and_death() {
         1579  > to n2 rumours [n2 1.0 suspect by n1]
         1722  > to n2 pull both ways [n2 1.0 suspect by n1]
         1779  > to n2 rumours [n2 1.0 suspect by n1]
+        2558  > to n2 ping q3 of n2 [n2 1.0 suspect by n1]
         2722  > to n2 pull both ways [n2 1.0 suspect by n1]
-        3558  > to n2 ping q3 of n2 [n2 1.0 suspect by n1]
-        6558  > to n2 ping q4 of n2 [n2 1.0 suspect by n1]
-        6558  > to n2 ping q5 of n2 [n2 1.0 suspect by n1]
-        7558  > to n2 ping q6 of n2 [n2 1.0 suspect by n1]
-        8558  > to n2 ping q7 of n2 [n2 1.0 suspect by n1]
-        9558  > to n2 ping q8 of n2 [n2 1.0 suspect by n1]
-        10558 > to n2 ping q9 of n2 [n2 1.0 suspect by n1]
-        10558 > to n2 ping q10 of n2 [n2 1.0 suspect by n1]
+        3558  > to n2 ping q4 of n2 [n2 1.0 suspect by n1]
+        3558  > to n2 ping q5 of n2 [n2 1.0 suspect by n1]
+        4558  > to n2 ping q6 of n2 [n2 1.0 suspect by n1]
+        5558  > to n2 ping q7 of n2 [n2 1.0 suspect by n1]
+        6558  > to n2 ping q8 of n2 [n2 1.0 suspect by n1]
+        6558  > to n2 ping q9 of n2 [n2 1.0 suspect by n1]
+        7558  > to n2 ping q10 of n2 [n2 1.0 suspect by n1]
+        8558  > to n2 ping q11 of n2 [n2 1.0 suspect by n1]
+        9558  > to n2 ping q12 of n2 [n2 1.0 suspect by n1]
+        10558 > to n2 ping q13 of n2 [n2 1.0 suspect by n1]
+        10558 > to n2 ping q14 of n2 [n2 1.0 suspect by n1]
         11558 > Unheard
         11558 > n2 is Dead
         11627 > to n2 rumours [n2 1.0 dead]
@@ -355,6 +361,49 @@ fn refutations_beyond_the_window_are_deferred_and_not_lost() {
         15    < n2 rumours [n1 1.5 dead]
         16    < n2 rumours [n1 1.5 dead]
     "#]]);
+}
+
+/// Gate 3 is accused by all at 100 ms, so that its suspicion ends at 5,100. Its refutation comes in that very tick, before
+/// or after the suspicion is looked at. How often its status changed, and what it is.
+fn refuted_in_the_last_tick(refutation_first: bool) -> (Vec<MemberStatus>, Option<MemberStatus>) {
+    let mut script = Script::new(&[2, 3, 4, 5]);
+    let swim = &mut script.swim;
+    let mut out = Effects::new();
+    for by in [2, 4, 5] {
+        let accused = fact(3, life(1), Claim::Suspect { by: id(by) });
+        swim.receive(at(100), addr(by), packet(by, life(1), Body::Rumours, &[accused]), &mut out);
+    }
+    for tick in 1..100 {
+        let now = at(100 + 50 * tick);
+        out.clear();
+        swim.wake(now, &mut out);
+        for (from, to, body) in questions(&mut out) {
+            if let (true, Body::Ping { seq, .. }) = (from != 3, body) {
+                swim.receive(now, to, packet(from, life(1), Body::Ack { seq }, &[]), &mut out);
+            }
+        }
+    }
+    swim.changes();
+    let again: Incarnation = life(1).above(life(1)).expect("there is a next one");
+    let refutation = || packet(2, life(1), Body::Rumours, &[fact(3, again, Claim::Alive)]);
+    if refutation_first {
+        swim.receive(at(5_100), addr(2), refutation(), &mut out);
+    }
+    swim.wake(at(5_100), &mut out);
+    if !refutation_first {
+        swim.receive(at(5_100), addr(2), refutation(), &mut out);
+    }
+    swim.check();
+    let changes = swim.changes().into_iter().filter(|(node, _)| *node == id(3));
+    (changes.map(|(_, status)| status).collect(), swim.status(id(3)))
+}
+
+#[test]
+fn a_refutation_races_the_end_of_its_suspicion() {
+    let alive = Some(MemberStatus::Alive);
+    assert_eq!(refuted_in_the_last_tick(true), (alloc::vec![MemberStatus::Alive], alive));
+    let both = alloc::vec![MemberStatus::Dead, MemberStatus::Alive];
+    assert_eq!(refuted_in_the_last_tick(false), (both, alive));
 }
 
 /// What these effects send: to whom, where, and what.
