@@ -220,6 +220,21 @@ fn a_question_for_another_is_nacked_and_still_answered() {
     "#]]);
 }
 
+/// Many ask about the same member at once: it is asked twice, and all are told.
+#[test]
+fn questions_about_one_member_are_shared() {
+    let mut script = Script::new(&[2, 3, 4, 5, 6]);
+    for asker in [2, 4, 5, 6] {
+        let question = Body::PingReq { seq: 70 + u32::from(asker), target: id(3), budget_ms: 500 };
+        script.receive(10, packet(asker, life(1), question, &[]));
+    }
+    let seq = script.last_seq();
+    script.receive(20, packet(3, life(1), Body::Ack { seq: seq - 3 }, &[]));
+    script.receive(30, packet(3, life(1), Body::Ack { seq: seq - 2 }, &[]));
+    script.wait_until(500);
+    script.expect(expect![[r#""#]]);
+}
+
 #[test]
 fn an_accused_node_answers_with_a_higher_incarnation() {
     let mut script = Script::new(&[2]);
