@@ -232,7 +232,20 @@ fn questions_about_one_member_are_shared() {
     script.receive(20, packet(3, life(1), Body::Ack { seq: seq - 3 }, &[]));
     script.receive(30, packet(3, life(1), Body::Ack { seq: seq - 2 }, &[]));
     script.wait_until(500);
-    script.expect(expect![[r#""#]]);
+    script.expect(expect![[r#"
+        10    < n2 ping-req q1 of n3 within 500 ms
+        10    > to n3 ping q2 of n3
+        10    < n4 ping-req q3 of n3 within 500 ms
+        10    > to n3 ping q4 of n3
+        10    < n5 ping-req q5 of n3 within 500 ms
+        10    < n6 ping-req q6 of n3 within 500 ms
+        20    < n3 ack q2
+        20    > to n2 indirect ack q1
+        20    > to n4 indirect ack q3
+        20    > to n5 indirect ack q5
+        20    > to n6 indirect ack q6
+        30    < n3 ack q4
+    "#]]);
 }
 
 #[test]
