@@ -171,8 +171,10 @@ impl Relays {
 
     /// All about a member that has answered one of them; they end.
     pub fn answered_by(&mut self, target: NodeId) -> Vec<(u32, Relay)> {
-        let about = self.0.extract_if(.., |_, relay| relay.target == target);
-        about.collect()
+        let of_target = self.0.iter().filter(|(_, relay)| relay.target == target);
+        let about: Vec<(u32, Relay)> = of_target.map(|(seq, relay)| (*seq, *relay)).collect();
+        about.iter().for_each(|(seq, _)| drop(self.0.remove(seq)));
+        about
     }
 
     /// One under way.
