@@ -173,7 +173,7 @@ impl Relays {
     pub fn answered_by(&mut self, target: NodeId) -> Vec<(u32, Relay)> {
         let of_target = self.0.iter().filter(|(_, relay)| relay.target == target);
         let about: Vec<(u32, Relay)> = of_target.map(|(seq, relay)| (*seq, *relay)).collect();
-        about.iter().for_each(|(seq, _)| drop(self.0.remove(seq)));
+        self.0.retain(|_, relay| relay.target != target);
         about
     }
 
