@@ -21,6 +21,10 @@ pub struct Census {
     pub timers: usize,
     /// Nodes whose lease its log holds to be running.
     pub leases: usize,
+    /// Members that it remembers beside itself: living, dead and never heard.
+    pub members: usize,
+    /// Managers: workers of which they have a record.
+    pub workers: usize,
     /// Workers: cores that are kept for runs.
     pub cores: usize,
 }

@@ -6,7 +6,7 @@
 //! | the driver's `Usage` | how loaded this node is ([`crate::guard`]) |
 //! | a peer's `Ping` | a `Pong` that says where this node stands, and how loaded it is |
 //! | a peer's `Pong` | its round trip, for the caller to judge; how loaded it is |
-//! | time | a `Ping` about every [`Links::PERIOD`]; `PingMissed` for each that had no answer in time |
+//! | time | a `Ping` about every [`Links::PERIOD`], to some in turn ([`Links::in_turn`]); `PingMissed` for each that had no answer in time |
 //!
 //! Every ping ends once: answered, missed, or gone with its connection ([`Tally`]). [`Links`] neither dials nor decides
 //! who is dead: a missing answer is testimony, and whoever judges asks for it ([`crate::federation`]).
@@ -36,6 +36,8 @@ pub struct Links {
     due: Wheel<Due>,
     next_token: u64,
     rng: NodeRng,
+    /// Peers that have turns of their own within a period; at most the configured managers.
+    phases: BTreeMap<NodeId, Duration>,
     coordinates: Coordinates,
     gauge: Gauge,
     tally: Tally,
@@ -96,6 +98,8 @@ impl Links {
     pub const TIMEOUT_MIN: Duration = Duration::from_secs(1);
     /// nor waited for longer than this. Between them: three times the round trip that is seldom exceeded, and 0.5 s.
     pub const TIMEOUT_MAX: Duration = Duration::from_secs(5);
+    /// Whoever has a turn is pinged this much later at most.
+    pub const JITTER: Duration = Duration::from_millis(100);
     /// What is assumed of a peer that nothing is known of.
     const RTT_UNKNOWN: Duration = Duration::from_millis(200);
 
@@ -106,10 +110,17 @@ impl Links {
             due: Wheel::default(),
             next_token: 0,
             rng: NodeRng::new(seed, STREAM),
+            phases: BTreeMap::new(),
             coordinates: Coordinates::new(seed),
             gauge: Gauge::default(),
             tally: Tally::default(),
         }
+    }
+
+    /// These peers are pinged in turn: each at its own time within every period of this node's clock.
+    #[must_use]
+    pub fn in_turn(self, phases: BTreeMap<NodeId, Duration>) -> Self {
+        Self { phases, ..self }
     }
 
     /// A connection is up; an older one to the same peer is forgotten with its measurements and what was spoken on it.
@@ -282,8 +293,14 @@ impl Links {
         self.next_token += 1;
         self.tally.sent += 1;
         link.unanswered.push(Unanswered { token: self.next_token, sent: now.mono, ends });
-        let wait = Self::PERIOD.scale(self.rng.range(900, 1_101), 1_000);
-        self.due.arm(Due::Ping(peer), now.mono + wait);
+        let next = match self.phases.get(&peer) {
+            Some(phase) => {
+                let jitter = Duration::from_nanos(self.rng.below(Self::JITTER.as_nanos()));
+                next_turn(now.mono, *phase) + jitter
+            }
+            None => now.mono + Self::PERIOD.scale(self.rng.range(900, 1_101), 1_000),
+        };
+        self.due.arm(Due::Ping(peer), next);
         out.push(Effect::Send { to: peer, message: Box::new(Message::Ping { token: self.next_token }) });
         self.await_oldest(peer);
     }
@@ -306,6 +323,14 @@ impl Links {
             None => drop(self.due.disarm(Due::Answer(peer))),
         }
     }
+}
+
+/// The first instant after `now` that lies `phase` after the beginning of a period.
+fn next_turn(now: Instant, phase: Duration) -> Instant {
+    let (now, period) = (now.as_nanos(), Links::PERIOD.as_nanos());
+    let phase = phase.as_nanos() % period;
+    let periods = (now + period - phase) / period;
+    Instant::from_nanos(periods * period + phase)
 }
 
 impl Link {
@@ -358,6 +383,26 @@ mod tests {
     }
 
     const MISSED: Effect = Effect::Observe(Observation::PingMissed(PEER));
+
+    proptest! {
+        #[test]
+        fn whoever_has_turns_is_pinged_once_in_each(start_ms in 0u64..10_000, phase_ms in 0u64..2_000) {
+            let phase = Duration::from_millis(phase_ms);
+            let mut links = links().in_turn(BTreeMap::from([(PEER, phase)]));
+            let mut out = Effects::new();
+            links.connected(at(start_ms), PEER, (BootNo(1), Dialect::OURS), &mut out);
+            let mut last = at(start_ms).mono;
+            for _ in 0..20 {
+                let next = links.due.deadline(Due::Ping(PEER)).expect("there is a next one");
+                let into = (next.as_nanos() + Links::PERIOD.as_nanos() - phase.as_nanos()) % Links::PERIOD.as_nanos();
+                prop_assert!(into < Links::JITTER.as_nanos(), "{next:?}");
+                // No further apart than silence is judged by.
+                prop_assert!(next > last && next.since(last) <= Links::PERIOD + Links::JITTER);
+                last = next;
+                links.wake(Now { mono: next, ..Now::default() }, &mut out);
+            }
+        }
+    }
 
     #[test]
     fn the_least_recent_round_trip_counts_and_the_drivers_queue_does_not() {

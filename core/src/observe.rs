@@ -97,6 +97,9 @@ pub enum Observation {
     /// The node has heard nobody for so long that it holds a member for dead although it may be cut off itself.
     #[n(22)]
     Unheard,
+    /// A member that is dead or left for long, and is not configured, is remembered no more.
+    #[n(23)]
+    Forgotten(#[n(0)] NodeId),
 
     // ---- log ----
     /// This node became the leader of its tier's log. Only a belief until it commits.

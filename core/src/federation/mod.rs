@@ -22,11 +22,13 @@ mod reach;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod turns;
 
 pub use correlation::{BACKOFF, HOLD_MAX, Severity, WINDOW};
 pub use health::Health;
 pub use reach::{MISSES, Reach, SUSPECTED_FOR};
 pub use trouble::{CALM, CONFIRM, FLAP_WINDOW, FLAPS, RECOVER, State};
+pub use turns::turns;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;

@@ -49,7 +49,7 @@ use crate::config::Boot;
 use crate::effect::{Effect, Effects, HaltReason};
 use crate::event::Event;
 use crate::fault::Fault;
-use crate::federation::Federation;
+use crate::federation::{self, Federation};
 use crate::guard::{Breakers, Usage};
 use crate::id::{CallId, DcId, GateEpoch, JobId, NodeId, Role};
 use crate::ledger::{Applied, Ledger};
@@ -152,7 +152,7 @@ impl Gate {
             ledger: Ledger::new(&boot, voters, GateState::default())?,
             store: Store::default(),
             swim: Swim::new(swim, boot.seed),
-            links: Links::new(boot.seed),
+            links: Links::new(boot.seed).in_turn(federation::turns(config)),
             federation: Federation::new(config, boot.boot),
             breakers: Breakers::default(),
             wheel: Wheel::default(),
@@ -227,6 +227,8 @@ impl Gate {
                 .filter(|timer| matches!(timer, Timer::Duty(_) | Timer::Push(_)))
                 .count(),
             leases: self.ledger.holders().count(),
+            members: self.swim.members().count(),
+            workers: 0,
             cores: 0,
         }
     }

@@ -243,6 +243,8 @@ impl Manager {
             proposals: self.asked.len(),
             timers: self.wheel.keys().filter(|timer| matches!(timer, Timer::Job(_))).count(),
             leases: self.ledger.holders().count(),
+            members: self.swim.members().count(),
+            workers: self.pool.iter().count(),
             ..Census::default()
         }
     }

@@ -166,7 +166,6 @@ impl Swim {
         let alone = self.config.rules.silence && suspicion.has_one_witness();
         let deadline = suspicion.deadline();
         if now.mono < deadline {
-            let alone = self.config.rules.silence && suspicion.lacks_confirmation();
             let again = if alone { (now.mono + self.config.rules.period).min(deadline) } else { deadline };
             self.timers.arm(Timer::Suspicion(ix), again);
             return self.ask_before_burying(now, ix, alone, out);
@@ -189,8 +188,16 @@ impl Swim {
         self.take(now, ix, fact, out);
     }
 
-    /// A dead, departed or never heard member has been so for long enough.
-    pub(super) fn forget(&mut self, ix: Ix) {
+    /// A dead, departed or never heard member has been so for long enough. Who was never heard goes without a word.
+    pub(super) fn time_to_forget(&mut self, ix: Ix, out: &mut Effects) {
+        if matches!(self.members.status(ix), MemberStatus::Dead | MemberStatus::Left) {
+            out.push(Effect::Observe(Observation::Forgotten(self.members.node(ix))));
+        }
+        self.forget(ix);
+    }
+
+    /// Nothing here mentions the member any more.
+    fn forget(&mut self, ix: Ix) {
         self.timers.disarm(Timer::Forget(ix));
         self.timers.disarm(Timer::Suspicion(ix));
         self.strangers.disarm(ix);
@@ -278,7 +285,7 @@ impl Swim {
             && by != self.members.node(ix);
         if counts {
             suspicion.confirm(by);
-            let (deadline, alone) = (suspicion.deadline(), suspicion.lacks_confirmation());
+            let (deadline, alone) = (suspicion.deadline(), suspicion.has_one_witness());
             self.arm_suspicion(now, ix, deadline, alone);
             self.spread(now, ix, by);
         }
@@ -341,7 +348,7 @@ impl Swim {
     fn suspect(&mut self, now: Now, ix: Ix, incarnation: Incarnation, by: NodeId) {
         let group = self.group_about(self.members.at(ix).fact.role);
         let suspicion = Suspicion::new(incarnation, by, now.mono, group, &self.config.rules);
-        self.arm_suspicion(now, ix, suspicion.deadline(), suspicion.lacks_confirmation());
+        self.arm_suspicion(now, ix, suspicion.deadline(), suspicion.has_one_witness());
         self.suspicions.insert(ix, suspicion);
     }
 
@@ -368,12 +375,15 @@ impl Swim {
         self.timers.arm(Timer::Suspicion(ix), look.max(now.mono));
     }
 
-    /// What rests on one member's word is put to others. What several find is put to the accused itself where rumours are
-    /// slow: its refutation may be under way.
+    /// What rests on one member's word is put to others; where nobody else judges, to the accused itself, for rounds that
+    /// fail grow long and may leave no question in the time that is left. What several find is put to the accused where
+    /// rumours are slow: its refutation may be under way. That question takes no rumours along: they would be lost on the
+    /// dead.
     fn ask_before_burying(&mut self, now: Now, ix: Ix, alone: bool, out: &mut Effects) {
-        if alone {
+        let only_judge = self.suspicions.get(&ix).is_some_and(Suspicion::is_one_judges);
+        if alone && !only_judge {
             self.consult(now, ix, out);
-        } else if self.gossip.is_crowded() && self.probes(self.members.at(ix).fact.role) {
+        } else if (only_judge || self.gossip.is_crowded()) && self.probes(self.members.at(ix).fact.role) {
             let seq = self.seq();
             self.put_to(ix, seq, out);
         }

@@ -75,7 +75,7 @@ impl Incarnation {
         BootNo((self.0 >> 32) as u32)
     }
     /// As a number: `boot << 32 | refutes`.
-    pub(super) const fn raw(self) -> u64 {
+    pub const fn raw(self) -> u64 {
         self.0
     }
     /// From that number.

@@ -401,7 +401,7 @@ impl Swim {
             Timer::Page => self.page_missed(now, out),
             Timer::Exchange => self.exchange_due(now, out),
             Timer::SecondChance => self.second_chance(now, out),
-            Timer::Forget(ix) => self.forget(ix),
+            Timer::Forget(ix) => self.time_to_forget(ix, out),
         }
     }
 

@@ -20,6 +20,9 @@ const DRAWS: usize = 8;
 const AHEAD: usize = 16;
 /// Most questions under way for others. At the bound the asker gets a nack at once.
 pub const RELAYS_MAX: usize = 128;
+/// Most of them that are put to their member, where several want to know the same; the others wait for what these find. Two,
+/// since one may be lost.
+pub const RELAYS_PUT: usize = 2;
 /// Most of them for one asker; policy as above.
 pub const RELAYS_PER_ASKER: usize = 8;
 
@@ -176,6 +179,19 @@ impl Relays {
             self.0.insert(seq, relay);
         }
         room
+    }
+
+    /// How many about this member are under way and not given up.
+    pub fn about(&self, target: NodeId) -> usize {
+        self.0.values().filter(|relay| relay.target == target && !relay.nacked).count()
+    }
+
+    /// All about a member that has answered one of them; they end.
+    pub fn answered_by(&mut self, target: NodeId) -> Vec<(u32, Relay)> {
+        let of_target = self.0.iter().filter(|(_, relay)| relay.target == target);
+        let about: Vec<(u32, Relay)> = of_target.map(|(seq, relay)| (*seq, *relay)).collect();
+        self.0.retain(|_, relay| relay.target != target);
+        about
     }
 
     /// One under way.

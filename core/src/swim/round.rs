@@ -2,7 +2,7 @@
 
 use super::member::MemberStatus;
 use super::packet::Body;
-use super::probe::{Relay, Round, sample};
+use super::probe::{RELAYS_PUT, Relay, Round, sample};
 use super::send::To;
 use super::table::Ix;
 use super::{Swim, Timer, ignore};
@@ -193,12 +193,12 @@ impl Swim {
                 self.awareness.trip(took);
             }
             self.round_answered(now);
-        } else if self.relays.get_mut(seq).is_some_and(|relay| relay.target == from)
-            && let Some(relay) = self.relays.remove(seq)
-        {
-            self.timers.disarm(Timer::Relay(seq));
-            let to = To { node: relay.asker, ix: self.members.find(relay.asker), addr: relay.asker_addr };
-            self.send(to, Body::IndirectAck { seq: relay.asker_seq }, out);
+        } else if self.relays.get_mut(seq).is_some_and(|relay| relay.target == from) {
+            for (seq, relay) in self.relays.answered_by(from) {
+                self.timers.disarm(Timer::Relay(seq));
+                let to = To { node: relay.asker, ix: self.members.find(relay.asker), addr: relay.asker_addr };
+                self.send(to, Body::IndirectAck { seq: relay.asker_seq }, out);
+            }
         }
         // Anything else answers a second chance, a question to a stranger, or comes late: being heard is all it is for.
     }
@@ -243,13 +243,16 @@ impl Swim {
             return self.answer(asker, Body::Nack { seq: asker_seq }, out);
         };
         let relay = Relay { asker: asker.node, asker_addr: asker.addr, asker_seq, target, nacked: false };
+        let put = self.relays.about(target) < RELAYS_PUT;
         if !self.relays.insert(seq, relay) {
             return self.answer(asker, Body::Nack { seq: asker_seq }, out);
         }
         // Lifeguard section IV-A: the nack comes at 80 % of the time that the asker waits.
         let budget = budget.min(self.config.rules.period.scale(9, 1));
         self.timers.arm(Timer::Relay(seq), now.mono + budget.scale(4, 5));
-        self.ask(ix, seq, out);
+        if put {
+            self.ask(ix, seq, out);
+        }
     }
 
     pub(super) fn relay_due(&mut self, now: Now, seq: u32, out: &mut Effects) {

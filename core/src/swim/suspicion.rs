@@ -104,7 +104,12 @@ impl Suspicion {
 
     /// Whether only one member accuses where another could.
     pub fn lacks_confirmation(&self) -> bool {
-        self.needed > 0 && self.has_one_witness()
+        !self.is_one_judges() && self.has_one_witness()
+    }
+
+    /// Whether no other member could accuse.
+    pub fn is_one_judges(&self) -> bool {
+        self.needed == 0
     }
 
     /// When the member is dead. Only ever moves earlier.

@@ -181,6 +181,7 @@ impl Worker {
         Census {
             jobs: self.jobs.len(),
             timers: self.timers.len(),
+            members: self.swim.members().count(),
             cores: usize::from(self.used_cores),
             ..Census::default()
         }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | an observation's (`DcAccepted`) | who observes | the observation's |
 //! | `Message.` and its kind (`Message.DcFinal`), as it arrives | sender, receiver | `from`, `to`, and the message's own: see [`super::message`] |
+//! | `Datagram.` and its kind (`Datagram.Ping`), as it arrives | sender, receiver | `from`, `to`, `target`, `facts` (how many), and of each fact `NODE.claim`, `NODE.boot`, `NODE.refutes` |
 //! | `Call.` and its kind (`Call.Submit`), as the gate reads it | client, gate | `client`, `gate` |
 //! | `Answer.` and its kind (`Answer.Fault`), as the client reads it | client, gate | `client`, `gate`, `question`, and the answer's own: see [`super::answer`] |
 //! | `Event.` and its kind (`Event.Final`), as the client reads it | client, gate | `client`, `gate`, `job`, `kept`, and the event's own |
@@ -20,6 +21,7 @@ use tidegate_core::api::{ClientEvent, ClientEventKind};
 use tidegate_core::census::Census;
 use tidegate_core::id::RunId;
 use tidegate_core::jobs::{JobResult, WorkflowReport};
+use tidegate_core::swim::{Body, Packet};
 use tidegate_core::wire::Kind;
 
 use crate::known;
@@ -33,7 +35,9 @@ pub struct Sight<'a> {
 }
 
 /// What names of facts begin with, where they have two parts.
-const GROUPS: &[&str] = &["Message", "Call", "Answer", "Event", "Run", "Process", "Greeting"];
+const GROUPS: &[&str] = &["Message", "Datagram", "Call", "Answer", "Event", "Run", "Process", "Greeting"];
+/// What datagrams are about, by the names of `tidegate_core::swim::Body`.
+const DATAGRAMS: &[&str] = &["Ping", "Ack", "PingReq", "IndirectAck", "Nack", "Pull", "Page", "Rumours"];
 /// What a client asks, by the names of `tidegate_core::api::Request`.
 const CALLS: &[&str] = &["Submit", "Status", "List", "Cancel", "Result", "Events", "Datacenters", "Members"];
 /// What it is answered, by the names of `tidegate_core::api::Answer`.
@@ -66,7 +70,8 @@ const EVENTS: &[&str] = &[
 /// Which facts bear this name.
 pub fn interest(name: &str) -> Interest {
     match name.split_once('.').map_or(name, |(group, _)| group) {
-        "Message" => Interest::MESSAGES,
+        "Message" => Interest::ARRIVALS,
+        "Datagram" => Interest::SENDINGS,
         "Call" | "Answer" => Interest::CALLS,
         "Event" => Interest::PUSHES,
         "Result" => Interest::RESULTS,
@@ -86,6 +91,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
             let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
             known::check("message", kind, &kinds)
         }
+        Some(("Datagram", kind)) => known::check("datagram", kind, DATAGRAMS),
         Some(("Call", kind)) => known::check("call", kind, CALLS),
         Some(("Answer", kind)) => known::check("answer", kind, ANSWERS),
         Some(("Event", kind)) => known::check("event", kind, EVENTS),
@@ -97,7 +103,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
             known::check("observation", name, known::observations().names)
         }
         _ => Err(format!(
-            "{name:?} names no fact: write an observation (JobFinal), Message.KIND, Call.KIND, Answer.KIND, Event.KIND, \
+            "{name:?} names no fact: write an observation (JobFinal), Message.KIND, Datagram.KIND, Call.KIND, Answer.KIND, Event.KIND, \
              Run.Began, Run.Over, Process.Began, Process.Ended, Greeting.Refused, Result, Fault or Look"
         )),
     }
@@ -117,6 +123,7 @@ impl<'a> Sight<'a> {
         let name = match fact {
             Fact::Observed { observation, .. } => name_of(observation).as_str().to_string(),
             Fact::Arrived { message, .. } => format!("Message.{}", name_of(message).as_str()),
+            Fact::Datagram { packet, .. } => format!("Datagram.{}", name_of(&packet.body).as_str()),
             Fact::Called { request, .. } => format!("Call.{}", name_of(request).as_str()),
             Fact::Looked { .. } => "Look".to_string(),
             Fact::Answered { answer, .. } => format!("Answer.{}", name_of(answer).as_str()),
@@ -141,7 +148,7 @@ impl<'a> Sight<'a> {
     /// Who is in it.
     pub fn hosts(&self) -> impl Iterator<Item = HostIx> {
         let (first, second) = match self.fact {
-            Fact::Arrived { from, to, .. } => (*from, Some(*to)),
+            Fact::Arrived { from, to, .. } | Fact::Datagram { from, to, .. } => (*from, Some(*to)),
             Fact::GreetingRefused { host, from, .. } => (*host, Some(*from)),
             Fact::Called { client, gate, .. }
             | Fact::Answered { client, gate, .. }
@@ -168,6 +175,11 @@ impl<'a> Sight<'a> {
                 out.text("from", scene.name(*from));
                 out.text("to", scene.name(*to));
                 out.message(scene, message);
+            }
+            Fact::Datagram { from, to, packet } => {
+                out.text("from", scene.name(*from));
+                out.text("to", scene.name(*to));
+                out.datagram(scene, packet);
             }
             Fact::Called { client, gate, .. } => out.pair(scene, *client, *gate),
             Fact::Looked { holds, .. } => out.census(holds),
@@ -234,6 +246,8 @@ impl Fields {
             proposals,
             timers,
             leases,
+            members,
+            workers,
             cores,
         } = *holds;
         for (name, count) in [
@@ -246,9 +260,25 @@ impl Fields {
             ("proposals", proposals),
             ("timers", timers),
             ("leases", leases),
+            ("members", members),
+            ("workers", workers),
             ("cores", cores),
         ] {
             self.number(name, count as u64);
+        }
+    }
+
+    fn datagram(&mut self, scene: &Scene, packet: &Packet) {
+        if let Body::Ping { target, .. } | Body::PingReq { target, .. } = packet.body {
+            self.text("target", &scene.node_name(target));
+        }
+        self.number("facts", packet.facts.len() as u64);
+        for fact in &packet.facts {
+            let node = scene.node_name(fact.node);
+            let number = fact.incarnation.raw();
+            self.text(&format!("{node}.claim"), name_of(&fact.claim).as_str());
+            self.number(&format!("{node}.boot"), number >> 32);
+            self.number(&format!("{node}.refutes"), number & u64::from(u32::MAX));
         }
     }
 

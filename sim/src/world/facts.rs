@@ -70,6 +70,8 @@ pub enum Fact<'a> {
     },
     /// A datagram arrived and is about to be handled.
     Datagram {
+        /// The sender.
+        from: HostIx,
         /// The receiver.
         to: HostIx,
         /// What.

@@ -564,7 +564,7 @@ impl<M: Machine> World<M> {
                 return self.deliver(to, Event::Malformed { peer: None, why });
             }
             if self.interest.has(super::Interest::SENDINGS) {
-                self.tell(&Fact::Datagram { to, packet: &packet });
+                self.tell(&Fact::Datagram { from, to, packet: &packet });
             }
             self.deliver(to, Event::Datagram { from: super::host::address(from), packet });
         }

@@ -148,6 +148,8 @@ fn an_answered_round_says_nothing() {
     "#]]);
 }
 
+/// Of two nobody else can judge: the accused itself is asked, once a period while its suspicion lasts, however long rounds
+/// have grown.
 #[test]
 fn silence_becomes_suspicion_and_death() {
     let mut script = Script::new(&[2]);
@@ -211,6 +213,34 @@ fn a_question_for_another_is_nacked_and_still_answered() {
         420   > to n2 indirect ack q1
         430   < n2 ping-req q3 of n9 within 500 ms
         430   > to n2 nack q3
+    "#]]);
+}
+
+/// Many ask about the same member at once: it is asked twice, and all are told.
+#[test]
+fn questions_about_one_member_are_shared() {
+    let mut script = Script::new(&[2, 3, 4, 5, 6]);
+    for asker in [2, 4, 5, 6] {
+        let question = Body::PingReq { seq: 70 + u32::from(asker), target: id(3), budget_ms: 500 };
+        script.receive(10, packet(asker, life(1), question, &[]));
+    }
+    let seq = script.last_seq();
+    script.receive(20, packet(3, life(1), Body::Ack { seq: seq - 3 }, &[]));
+    script.receive(30, packet(3, life(1), Body::Ack { seq: seq - 2 }, &[]));
+    script.wait_until(500);
+    script.expect(expect![[r#"
+        10    < n2 ping-req q1 of n3 within 500 ms
+        10    > to n3 ping q2 of n3
+        10    < n4 ping-req q3 of n3 within 500 ms
+        10    > to n3 ping q4 of n3
+        10    < n5 ping-req q5 of n3 within 500 ms
+        10    < n6 ping-req q6 of n3 within 500 ms
+        20    < n3 ack q2
+        20    > to n2 indirect ack q1
+        20    > to n4 indirect ack q3
+        20    > to n5 indirect ack q5
+        20    > to n6 indirect ack q6
+        30    < n3 ack q4
     "#]]);
 }
 
@@ -355,6 +385,49 @@ fn refutations_beyond_the_window_are_deferred_and_not_lost() {
         15    < n2 rumours [n1 1.5 dead]
         16    < n2 rumours [n1 1.5 dead]
     "#]]);
+}
+
+/// Gate 3 is accused by all at 100 ms, so that its suspicion ends at 5,100. Its refutation comes in that very tick, before
+/// or after the suspicion is looked at. How often its status changed, and what it is.
+fn refuted_in_the_last_tick(refutation_first: bool) -> (Vec<MemberStatus>, Option<MemberStatus>) {
+    let mut script = Script::new(&[2, 3, 4, 5]);
+    let swim = &mut script.swim;
+    let mut out = Effects::new();
+    for by in [2, 4, 5] {
+        let accused = fact(3, life(1), Claim::Suspect { by: id(by) });
+        swim.receive(at(100), addr(by), packet(by, life(1), Body::Rumours, &[accused]), &mut out);
+    }
+    for tick in 1..100 {
+        let now = at(100 + 50 * tick);
+        out.clear();
+        swim.wake(now, &mut out);
+        for (from, to, body) in questions(&mut out) {
+            if let (true, Body::Ping { seq, .. }) = (from != 3, body) {
+                swim.receive(now, to, packet(from, life(1), Body::Ack { seq }, &[]), &mut out);
+            }
+        }
+    }
+    swim.changes();
+    let again: Incarnation = life(1).above(life(1)).expect("there is a next one");
+    let refutation = || packet(2, life(1), Body::Rumours, &[fact(3, again, Claim::Alive)]);
+    if refutation_first {
+        swim.receive(at(5_100), addr(2), refutation(), &mut out);
+    }
+    swim.wake(at(5_100), &mut out);
+    if !refutation_first {
+        swim.receive(at(5_100), addr(2), refutation(), &mut out);
+    }
+    swim.check();
+    let changes = swim.changes().into_iter().filter(|(node, _)| *node == id(3));
+    (changes.map(|(_, status)| status).collect(), swim.status(id(3)))
+}
+
+#[test]
+fn a_refutation_races_the_end_of_its_suspicion() {
+    let alive = Some(MemberStatus::Alive);
+    assert_eq!(refuted_in_the_last_tick(true), (alloc::vec![MemberStatus::Alive], alive));
+    let both = alloc::vec![MemberStatus::Dead, MemberStatus::Alive];
+    assert_eq!(refuted_in_the_last_tick(false), (both, alive));
 }
 
 /// What these effects send: to whom, where, and what.
