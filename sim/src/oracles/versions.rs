@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use tidegate_core::id::Role;
 use tidegate_core::jobs::JobStatus;
 use tidegate_core::observe::Observation;
-use tidegate_core::wire::{Feature, Features, Message};
+use tidegate_core::wire::{Dialect, Feature, Features, Message};
 
 use crate::world::{Fact, HostIx, Interest, Scene, Spectator};
 
@@ -23,6 +23,8 @@ pub(super) struct Versions {
     tested: u64,
     /// What each node has said that it may use with another one.
     spoken: BTreeMap<(HostIx, HostIx), Features>,
+    /// What the process of each node speaks, and what the one before it spoke.
+    speaks: BTreeMap<HostIx, [Dialect; 2]>,
 }
 
 fn unknown(scene: &Scene, host: HostIx, does: &str, message: &Message) -> String {
@@ -39,7 +41,12 @@ impl Versions {
         minor: u16,
         features: Features,
     ) -> Result<(), String> {
-        let [ours, theirs] = [one, two].map(|host| scene.speaks[host]);
+        let [ours, mut theirs] = [one, two].map(|host| scene.speaks[host]);
+        // A node that stood still hears late of a connection, whose other end may have begun anew meanwhile.
+        let before = self.speaks.get(&two).map_or(theirs, |[_, before]| *before);
+        if ours.common(before) == (Dialect { minor, features }) {
+            theirs = before;
+        }
         self.tested += u64::from(ours != theirs);
         self.spoken.insert((one, two), features);
         let lower = ours.minor.min(theirs.minor);
@@ -76,11 +83,17 @@ impl Spectator for Versions {
     }
 
     fn interest(&self) -> Interest {
-        Interest::DEPARTURES.and(Interest::ARRIVALS).and(Interest::OBSERVATIONS)
+        Interest::DEPARTURES.and(Interest::ARRIVALS).and(Interest::OBSERVATIONS).and(Interest::PROCESSES)
     }
 
     fn see(&mut self, scene: &Scene, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
+            Fact::Began { host, .. } => {
+                let now = scene.speaks[*host];
+                let [newest, before] = self.speaks.entry(*host).or_insert([now; 2]);
+                *before = core::mem::replace(newest, now);
+                Ok(())
+            }
             Fact::Left { from, to, message } => {
                 let may = self.spoken.get(&(*from, *to)).copied().unwrap_or_default();
                 if message.needs().is_within(may) {
