@@ -136,6 +136,8 @@ pub struct Manager {
     heartbeat_no: u64,
     told: Told,
     alerts: Alerts,
+    /// Workers that this process never heard of were given up.
+    unheard_are_lost: bool,
 }
 
 /// What was said of the managers and of the workers.
@@ -185,6 +187,7 @@ impl Manager {
             heartbeat_no: 0,
             told: Told::default(),
             alerts: Alerts::default(),
+            unheard_are_lost: false,
             config,
         })
     }
@@ -402,6 +405,7 @@ impl Manager {
 
     /// What was applied, what membership says, and everything that follows.
     fn settle(&mut self, now: Now, out: &mut Effects) {
+        self.lose_unheard(now, out);
         loop {
             self.heed_membership(out);
             let applied = self.ledger.settle(&mut self.store, out);
@@ -427,6 +431,18 @@ impl Manager {
             self.go_on_draining(now, out);
         }
         self.heartbeat_on_change(now, out);
+    }
+
+    /// Once this process has looked for long enough: workers that run something by the log, and of which it never heard.
+    fn lose_unheard(&mut self, now: Now, out: &mut Effects) {
+        if self.unheard_are_lost || !self.pool.gives_up_unheard(now, &self.config.timing) {
+            return;
+        }
+        self.unheard_are_lost = true;
+        let workers = self.promised();
+        for worker in workers.into_keys().filter(|worker| self.pool.is_unheard(*worker)) {
+            self.observe(Observation::WorkerLost(worker), out);
+        }
     }
 
     fn heed_membership(&mut self, out: &mut Effects) {

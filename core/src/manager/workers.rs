@@ -235,16 +235,25 @@ impl Pool {
             Some(MemberStatus::Dead | MemberStatus::Left) => true,
             Some(MemberStatus::Alive | MemberStatus::Suspect) => false,
             Some(MemberStatus::Unconfirmed) | None => {
-                !self.workers.contains_key(&node) && now.mono.since(self.since) >= Self::benefit(timing)
+                self.is_unheard(node) && self.gives_up_unheard(now, timing)
             }
         }
     }
 
+    /// Whether nothing was ever heard of the worker.
+    pub fn is_unheard(&self, node: NodeId) -> bool {
+        let unknown = matches!(self.statuses.get(&node), None | Some(MemberStatus::Unconfirmed));
+        unknown && !self.workers.contains_key(&node)
+    }
+
+    /// Whether this process has looked for so long that what it never heard of runs nothing any more.
+    pub fn gives_up_unheard(&self, now: Now, timing: &Timing) -> bool {
+        now.mono.since(self.since) >= Self::benefit(timing)
+    }
+
     /// When [`Pool::is_gone`] may become true of a worker that nothing is known of.
     pub fn gone_at(&self, timing: &Timing, node: NodeId) -> Option<Instant> {
-        let unknown = !self.workers.contains_key(&node)
-            && matches!(self.statuses.get(&node), None | Some(MemberStatus::Unconfirmed));
-        unknown.then(|| self.since + Self::benefit(timing))
+        self.is_unheard(node).then(|| self.since + Self::benefit(timing))
     }
 
     /// Cores of a worker that may be given away: what it says is free, and what the log leaves of it.

@@ -97,7 +97,13 @@ impl Spectator for Suspicions {
 
     fn see(&mut self, scene: &Scene, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::Healed => self.healed_at = Some(scene.now),
+            Fact::Healed => {
+                self.healed_at = Some(scene.now);
+                // What was broken may have ended a suspicion without a word.
+                let broken = &self.broken;
+                let is_broken = |node: NodeId| scene.host(node).is_none_or(|host| broken.contains(&host));
+                self.open.retain(|(by, _, worker), _| !broken.contains(by) && !is_broken(*worker));
+            }
             Fact::Fault { kind, host, .. } if !HARMLESS.contains(kind) => drop(self.broken.insert(*host)),
             Fact::Ended { host, .. } => {
                 self.broken.insert(*host);
