@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use minicbor::Decoder;
 use tidegate_core::bytes::Bytes;
 use tidegate_core::id::{DcId, JobId, NodeId, Role, RunId, Term, WorkflowIx};
+use tidegate_core::jobs::JobStatus;
 use tidegate_core::ledger::{LogBody, LogPos};
 use tidegate_core::observe::Observation;
 use tidegate_core::store::{Write, table};
@@ -98,6 +99,10 @@ pub(super) struct Promises {
     /// Jobs that are over in a datacenter, or everywhere, as some gate has it from its log.
     finals: BTreeSet<(JobId, DcId)>,
     over: BTreeSet<JobId>,
+    /// Datacenters that have a job, as some gate has it from its log; and jobs that are being cancelled. A cancel closes
+    /// every other place at once: it is owed a stop, and its result is of no use.
+    accepted: BTreeSet<(JobId, DcId)>,
+    cancelling: BTreeSet<JobId>,
 }
 
 impl Promises {
@@ -166,7 +171,8 @@ impl Promises {
         let dc = scene.hosts[to].dc;
         let key = report_key(job, dc, workflow);
         let rows = self.disks.entry(gate).or_default();
-        let moot = self.over.contains(&job) || self.finals.contains(&(job, dc));
+        let closed = self.cancelling.contains(&job) && !self.accepted.contains(&(job, dc));
+        let moot = closed || self.over.contains(&job) || self.finals.contains(&(job, dc));
         if !moot && !rows.unknown && !rows.reports.contains(&key) {
             let (gate_name, job) = (scene.name(gate), scene.job_name(job));
             let what = format!(
@@ -264,6 +270,10 @@ impl Spectator for Promises {
                     }
                     Observation::JobFinal { job, .. } | Observation::JobDropped(job) => {
                         self.over.insert(job);
+                    }
+                    Observation::DcAccepted { job, dc, .. } => drop(self.accepted.insert((job, dc))),
+                    Observation::JobStatus { job, status: JobStatus::Cancelling } => {
+                        self.cancelling.insert(job);
                     }
                     _ => {}
                 }

@@ -62,10 +62,11 @@ mod tests {
 
     #[test]
     fn a_later_message_is_read_and_one_without_a_field_is_not() {
-        for message in [
-            Message::Ping { token: 3 },
-            Message::Pong { token: 3, coordinate: None, condition: Default::default() },
-        ] {
+        let pong = Message::Pong { token: 3, coordinate: None, condition: Default::default() };
+        // What came with a later version has a value where it is missing.
+        for (message, shorter) in
+            [(Message::Ping { token: 3 }, Err(Malformed::Body)), (pong.clone(), Ok(pong.clone()))]
+        {
             let mut frame = Vec::new();
             encode_frame(&message, &mut frame).expect("it fits");
             let read = |frame: &[u8]| match decode_frame(frame, Role::Gate, Role::Manager) {
@@ -75,7 +76,7 @@ mod tests {
             let later = with_last_fields(&frame, add_unknown);
             assert!(later.len() > frame.len() + 20);
             assert_eq!(read(&later), Ok(message));
-            assert_eq!(read(&with_last_fields(&frame, drop_last)), Err(Malformed::Body));
+            assert_eq!(read(&with_last_fields(&frame, drop_last)), shorter);
         }
     }
 }
