@@ -77,10 +77,6 @@ impl DcJob {
             ExecutorKind::Http => {
                 let most = shards_of_http(spec.load, load);
                 while chosen.len() < most {
-                    // A stressed worker's numbers would speak of itself: it is taken only where there is no other.
-                    if !chosen.is_empty() {
-                        left.retain(|seat| seat.condition < Condition::Stressed);
-                    }
                     let Some(worker) = take_seat(&mut left, kind, cores, unwanted) else { break };
                     left.retain(|seat| seat.worker != worker.0);
                     chosen.push(worker);

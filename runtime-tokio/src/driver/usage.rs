@@ -57,11 +57,12 @@ fn take_samples(samples: &watch::Sender<Usage>) {
         .with_cpu(CpuRefreshKind::nothing().with_cpu_usage())
         .with_memory(MemoryRefreshKind::nothing().with_ram());
     let mut system = System::new_with_specifics(kinds);
+    // Processor time is a difference between two looks: the first tells nothing.
+    look(&mut system);
     loop {
-        // Processor time is a difference between two looks.
+        thread::sleep(EVERY);
         look(&mut system);
         samples.send_replace(usage(&system, me));
-        thread::sleep(EVERY);
     }
 }
 

@@ -158,9 +158,15 @@ impl Promises {
         Err(format!("{} sends the result of {run:?}, which its disk has not had", scene.name(from)))
     }
 
+    /// Whether nothing can come of what a datacenter says of a job.
+    fn is_moot(&self, job: JobId, dc: DcId) -> bool {
+        let closed = self.cancelling.contains(&job) && !self.accepted.contains(&(job, dc));
+        closed || self.over.contains(&job) || self.finals.contains(&(job, dc))
+    }
+
     fn final_acked(&self, scene: &Scene, gate: HostIx, to: HostIx, job: JobId) -> Result<(), String> {
         let dc = scene.hosts[to].dc;
-        if self.over.contains(&job) || self.finals.contains(&(job, dc)) {
+        if self.is_moot(job, dc) {
             return Ok(());
         }
         let (gate, job) = (scene.name(gate), scene.job_name(job));
@@ -170,9 +176,8 @@ impl Promises {
     fn report_acked(&mut self, scene: &Scene, gate: HostIx, to: HostIx, job: JobId, workflow: WorkflowIx) {
         let dc = scene.hosts[to].dc;
         let key = report_key(job, dc, workflow);
+        let moot = self.is_moot(job, dc);
         let rows = self.disks.entry(gate).or_default();
-        let closed = self.cancelling.contains(&job) && !self.accepted.contains(&(job, dc));
-        let moot = closed || self.over.contains(&job) || self.finals.contains(&(job, dc));
         if !moot && !rows.unknown && !rows.reports.contains(&key) {
             let (gate_name, job) = (scene.name(gate), scene.job_name(job));
             let what = format!(
