@@ -16,7 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use minicbor::Decoder;
 use tidegate_core::bytes::Bytes;
 use tidegate_core::id::{DcId, JobId, NodeId, Role, RunId, Term, WorkflowIx};
-use tidegate_core::jobs::JobStatus;
 use tidegate_core::ledger::{LogBody, LogPos};
 use tidegate_core::observe::Observation;
 use tidegate_core::store::{Write, table};
@@ -99,10 +98,6 @@ pub(super) struct Promises {
     /// Jobs that are over in a datacenter, or everywhere, as some gate has it from its log.
     finals: BTreeSet<(JobId, DcId)>,
     over: BTreeSet<JobId>,
-    /// Datacenters that have a job, as some gate has it from its log; and jobs that are being cancelled. A cancel closes
-    /// every other place at once: it is owed a stop, and its result is of no use.
-    accepted: BTreeSet<(JobId, DcId)>,
-    cancelling: BTreeSet<JobId>,
 }
 
 impl Promises {
@@ -160,8 +155,7 @@ impl Promises {
 
     /// Whether nothing can come of what a datacenter says of a job.
     fn is_moot(&self, job: JobId, dc: DcId) -> bool {
-        let closed = self.cancelling.contains(&job) && !self.accepted.contains(&(job, dc));
-        closed || self.over.contains(&job) || self.finals.contains(&(job, dc))
+        self.over.contains(&job) || self.finals.contains(&(job, dc))
     }
 
     fn final_acked(&self, scene: &Scene, gate: HostIx, to: HostIx, job: JobId) -> Result<(), String> {
@@ -275,10 +269,6 @@ impl Spectator for Promises {
                     }
                     Observation::JobFinal { job, .. } | Observation::JobDropped(job) => {
                         self.over.insert(job);
-                    }
-                    Observation::DcAccepted { job, dc, .. } => drop(self.accepted.insert((job, dc))),
-                    Observation::JobStatus { job, status: JobStatus::Cancelling } => {
-                        self.cancelling.insert(job);
                     }
                     _ => {}
                 }
