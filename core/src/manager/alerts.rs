@@ -67,6 +67,15 @@ impl Watch {
     }
 }
 
+/// What was said of the managers and of the workers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Alerts {
+    /// Of the tier.
+    pub managers: Watch,
+    /// Of the pool.
+    pub workers: Watch,
+}
+
 /// The gravest thing to say, and of how many nodes.
 fn gravest(counts: Counts, leader: Option<Condition>) -> Option<(Alert, u32)> {
     let [healthy, .., overloaded] = counts;

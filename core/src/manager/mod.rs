@@ -21,6 +21,7 @@ mod gates;
 mod graph;
 mod heartbeat;
 mod job;
+mod lives;
 mod numbers;
 mod owners;
 mod place;
@@ -43,7 +44,7 @@ use alloc::vec::Vec;
 
 pub use self::alerts::{Alert, Crowd};
 
-use self::alerts::Watch;
+use self::alerts::Alerts;
 use self::command::Command;
 use self::context::Context;
 use self::job::Duty;
@@ -63,7 +64,7 @@ use crate::link::Links;
 use crate::observe::{Observation, Stale};
 use crate::rng::NodeRng;
 use crate::store::Store;
-use crate::swim::{MemberStatus, Rules, Swim, SwimConfig};
+use crate::swim::{Rules, Swim, SwimConfig};
 use crate::time::{Duration, Instant, Now};
 use crate::wheel::Wheel;
 use crate::wire::{Dialect, Message};
@@ -138,13 +139,6 @@ pub struct Manager {
     alerts: Alerts,
     /// Workers that this process never heard of were given up.
     unheard_are_lost: bool,
-}
-
-/// What was said of the managers and of the workers.
-#[derive(Clone, Copy, Debug, Default)]
-struct Alerts {
-    managers: Watch,
-    workers: Watch,
 }
 
 impl Manager {
@@ -431,34 +425,6 @@ impl Manager {
             self.go_on_draining(now, out);
         }
         self.heartbeat_on_change(now, out);
-    }
-
-    /// Once this process has looked for long enough: workers that run something by the log, and of which it never heard.
-    fn lose_unheard(&mut self, now: Now, out: &mut Effects) {
-        if self.unheard_are_lost || !self.pool.gives_up_unheard(now, &self.config.timing) {
-            return;
-        }
-        self.unheard_are_lost = true;
-        let workers = self.promised();
-        for worker in workers.into_keys().filter(|worker| self.pool.is_unheard(*worker)) {
-            self.observe(Observation::WorkerLost(worker), out);
-        }
-    }
-
-    fn heed_membership(&mut self, out: &mut Effects) {
-        for (node, status) in self.swim.changes() {
-            if self.is_manager(node) {
-                self.ledger.peer_alive(node, status == MemberStatus::Alive);
-                continue;
-            }
-            self.pool.set_status(node, status);
-            self.cores_wanted = true;
-            self.capacity_news = true;
-            if matches!(status, MemberStatus::Dead | MemberStatus::Left) {
-                self.observe(Observation::WorkerLost(node), out);
-                self.hurry(node);
-            }
-        }
     }
 
     fn take_applied(&mut self, now: Now, applied: Applied, out: &mut Effects) {
