@@ -188,6 +188,16 @@ pub enum Observation {
         #[n(1)]
         dc: DcId,
     },
+    /// The gates' log has it that a datacenter does not run the job and that nothing of it will count.
+    #[n(125)]
+    TargetCleared {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The datacenter.
+        #[n(1)]
+        dc: DcId,
+    },
     /// A datacenter's final is in the gates' log.
     #[n(66)]
     DcFinal {

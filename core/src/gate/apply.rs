@@ -380,8 +380,9 @@ impl Edit<'_> {
                 why.clone_into(&mut target.why);
                 TargetState::Missing { clear: true }
             }
-            TargetState::Ended(end) => TargetState::Ended(end),
+            TargetState::Ended(_) => return,
         };
+        self.changes.observations.push(Observation::TargetCleared { job: self.job, dc });
         self.touch();
         if !self.record.row.status.is_final() {
             self.close_if_over();

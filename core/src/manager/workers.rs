@@ -76,6 +76,8 @@ pub enum Registered {
     Again,
     /// A process that was not known; an earlier one, if there was one, is over.
     New,
+    /// Of the process that is known, and older than what it has said since.
+    Old,
     /// A process that is over.
     Stale,
 }
@@ -106,7 +108,7 @@ impl Pool {
         &mut self,
         now: Now,
         node: NodeId,
-        boot: BootNo,
+        (boot, version): (BootNo, u64),
         cores: u16,
         executors: Vec<ExecutorKind>,
     ) -> Option<Registered> {
@@ -118,9 +120,12 @@ impl Pool {
             return Some(Registered::Stale);
         }
         let again = self.workers.get(&node).filter(|worker| worker.boot == boot);
-        let (version, free_cores, draining, condition) = again
-            .map_or((0, cores, false, Condition::default()), |worker| {
-                (worker.version, worker.free_cores, worker.draining, worker.condition)
+        if again.is_some_and(|worker| worker.version >= version) {
+            return Some(Registered::Old);
+        }
+        let (free_cores, draining, condition) = again
+            .map_or((cores, false, Condition::default()), |worker| {
+                (worker.free_cores, worker.draining, worker.condition)
             });
         let is_again = again.is_some();
         let worker = Worker {

@@ -18,8 +18,11 @@ use crate::wire::{HeldShard, Message, RunPhase, ShardReport};
 impl Manager {
     pub(super) fn hear_worker(&mut self, now: Now, worker: NodeId, message: Message, out: &mut Effects) {
         match message {
-            Message::RegisterWorker { boot, cores, executors, held } => {
-                self.register(now, worker, boot, (cores, executors), &held, out)
+            Message::RegisterWorker { manager, .. } if manager != self.boot => {
+                self.observe(Observation::Ignored(Stale::Fence), out)
+            }
+            Message::RegisterWorker { boot, cores, executors, held, version, .. } => {
+                self.register(now, worker, (boot, version), (cores, executors), &held, out)
             }
             Message::WorkerHeartbeat { boot, version, free_cores, draining, held, condition } => {
                 let heartbeat = Heartbeat { boot, version, free_cores, draining, condition };
@@ -91,14 +94,15 @@ impl Manager {
         &mut self,
         now: Now,
         worker: NodeId,
-        boot: BootNo,
+        (boot, version): (BootNo, u64),
         (cores, executors): (u16, Vec<ExecutorKind>),
         held: &[HeldShard],
         out: &mut Effects,
     ) {
-        let known = self.pool.register(now, worker, boot, cores, executors);
+        let known = self.pool.register(now, worker, (boot, version), cores, executors);
         let accepted = match known {
             Some(Registered::Again | Registered::New) => Ok(()),
+            Some(Registered::Old) => return self.observe(Observation::Ignored(Stale::Sequence), out),
             Some(Registered::Stale) => {
                 Err(Fault::new(FaultCode::StaleEpoch, "a later start of this worker is registered"))
             }

@@ -295,6 +295,13 @@ pub enum Message {
         /// What it holds.
         #[n(3)]
         held: Vec<HeldShard>,
+        /// In one row with the versions of its heartbeats: what is older says nothing of now.
+        #[n(4)]
+        version: u64,
+        /// The process of the manager that is meant. Another one knows no earlier version, so it could not tell an old
+        /// list of what is held from a new one.
+        #[n(5)]
+        manager: BootNo,
     },
     /// Manager to worker.
     #[n(41)]

@@ -280,6 +280,8 @@ fn from_workers() -> Vec<Message> {
             cores: 16,
             executors: vec![ExecutorKind::Sleep, ExecutorKind::Http, ExecutorKind::Command],
             held: held(),
+            version: 8,
+            manager: BootNo(2),
         },
         Message::WorkerHeartbeat {
             boot: BootNo(7),

@@ -77,15 +77,19 @@ impl Worker {
 
     /// Asks a connected manager to take this worker, and again when it does not answer.
     pub(super) fn register(&mut self, now: Now, manager: NodeId, out: &mut Effects) {
+        let Some(process) = self.links.boot(manager) else { return };
         if let Some(known) = self.managers.get_mut(&manager) {
             known.registered = false;
         }
+        self.heartbeat.version += 1;
         self.timers.arm(Timer::Register(manager), now.mono + self.config.timing.request_timeout);
         let message = Message::RegisterWorker {
             boot: self.boot,
             cores: self.config.offer.cores,
             executors: self.config.offer.executors.clone(),
             held: self.held(),
+            version: self.heartbeat.version,
+            manager: process,
         };
         out.push(send(manager, message));
     }

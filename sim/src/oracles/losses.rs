@@ -1,17 +1,17 @@
 //! What is lost is given up, and what nobody owns comes to an end.
 //!
 //! - An execution that died with its worker is given up by the managers, done, or its job ends there: within a bound,
-//!   from the healing on, where a quorum of the managers works. A manager that began later never heard of the worker, and
-//!   gives its runs up only when they must have ended by themselves.
+//!   from the healing on, where a quorum of the managers works. A manager process that never heard of the worker (it
+//!   began later, or was cut off until then) gives its runs up only when they must have ended by themselves.
 //! - A run whose owner is gone for too long (`Orphaned`) ends by itself: within the grace of a stop.
 //! - So does a run of a job that the managers have forgotten, and one that has reached its limit.
 //! - A result ends the attempt that it is of: at no manager that knows of a higher one.
 //!
 //! Load that nobody waits for, and a job that waits for a load that is gone, are what a user sees of a lost timer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use tidegate_core::id::{Attempt, DcId, JobId, Role, RunId, ShardKey};
+use tidegate_core::id::{Attempt, DcId, JobId, NodeId, Role, RunId, ShardKey};
 use tidegate_core::observe::{Observation, RunKey};
 use tidegate_core::wire::Message;
 
@@ -27,7 +27,8 @@ const STOPPED: Time = 10 * S;
 #[derive(Default)]
 pub(super) struct Losses {
     tested: u64,
-    died: BTreeMap<RunId, Time>,
+    /// When runs died, and their workers.
+    died: BTreeMap<RunId, (Time, NodeId)>,
     /// The highest attempt that is done or given up.
     settled: BTreeMap<ShardKey, Attempt>,
     orphans: BTreeMap<(HostIx, RunKey), Time>,
@@ -39,9 +40,10 @@ pub(super) struct Losses {
     forgotten: BTreeMap<(HostIx, JobId), Time>,
     /// The highest attempt that a manager knows.
     reserved: BTreeMap<(HostIx, ShardKey), Attempt>,
-    /// The newest start of a manager. It has never seen a worker that died before, and leaves it as long as it may run
-    /// its shards alone.
-    started: BTreeMap<DcId, Time>,
+    /// The start of each manager's process, and the workers that it has met. One that it has not met it leaves as long
+    /// as that may run its shards alone.
+    started: BTreeMap<HostIx, Time>,
+    met: BTreeSet<(HostIx, NodeId)>,
     healed_at: Option<Time>,
     next_look: Time,
 }
@@ -80,6 +82,9 @@ impl Losses {
             }
             Observation::DcJobFinal { job, .. } => self.ended(job, Some(dc)),
             Observation::JobFinal { job, .. } | Observation::JobDropped(job) => self.ended(job, None),
+            Observation::Member { node, .. } | Observation::WorkerRegistered(node) => {
+                self.met.insert((host, node));
+            }
             Observation::Orphaned(run) => drop(self.orphans.entry((host, run)).or_insert(scene.now)),
             _ => {}
         }
@@ -118,13 +123,16 @@ impl Losses {
         self.endless(scene)?;
         let Some(healed_at) = self.healed_at else { return Ok(()) };
         let alone = scene.plan.cluster.timing(Role::Worker).orphan_grace.as_nanos() / 2 * 3;
-        let late = |run: &RunId, at: Time| {
-            let started = self.started.get(&run.shard.dc).filter(|started| **started > at);
-            let until = started.map_or(0, |started| started + alone / 4 * 5 + STOPPED);
+        let late = |run: &RunId, (at, worker): (Time, NodeId)| {
+            let waits = |&(host, _): &(&HostIx, &Time)| {
+                scene.hosts[*host].dc == run.shard.dc && !self.met.contains(&(*host, worker))
+            };
+            let newest = self.started.iter().filter(waits).map(|(_, started)| *started).max();
+            let until = newest.map_or(0, |started| started + alone / 4 * 5 + STOPPED);
             until.max(at.max(healed_at) + NOTICED) < scene.now
         };
-        let lost = self.died.iter().find(|(run, at)| late(run, **at) && has_quorum(scene, run.shard.dc));
-        if let Some((run, at)) = lost {
+        let lost = self.died.iter().find(|(run, died)| late(run, **died) && has_quorum(scene, run.shard.dc));
+        if let Some((run, (at, _))) = lost {
             let (job, s) = (scene.job_name(run.shard.job), (scene.now - at) / S);
             return Err(format!(
                 "{run:?} of {job} died with its worker {s} s ago, and nobody has given it up"
@@ -183,11 +191,11 @@ impl Spectator for Losses {
     fn see(&mut self, scene: &Scene, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
             Fact::Healed => self.healed_at = Some(scene.now),
-            Fact::RunOver { run, outcome, .. } => {
+            Fact::RunOver { host, run, outcome, .. } => {
                 let settled = self.settled.get(&run.shard).is_some_and(|attempt| *attempt >= run.attempt);
                 if outcome.is_none() && !settled {
                     self.tested += 1;
-                    self.died.insert(*run, scene.now);
+                    self.died.insert(*run, (scene.now, scene.hosts[*host].node));
                     self.tested += 1;
                 }
             }
@@ -206,7 +214,8 @@ impl Spectator for Losses {
                 self.ill(*host, lasts.map_or(Time::MAX, |ms| scene.now + ms * 1_000_000));
             }
             Fact::Began { host, .. } if scene.hosts[*host].role == Some(Role::Manager) => {
-                self.started.insert(scene.hosts[*host].dc, scene.now);
+                self.started.insert(*host, scene.now);
+                self.met.retain(|(manager, _)| manager != host);
             }
             Fact::Ended { host, .. } => {
                 self.orphans.retain(|(on, _), _| on != host);

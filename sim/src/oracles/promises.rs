@@ -264,7 +264,9 @@ impl Spectator for Promises {
             }
             Fact::Observed { host, observation } if scene.hosts[*host].role == Some(Role::Gate) => {
                 match **observation {
-                    Observation::DcFinal { job, dc, .. } | Observation::TargetReplaced { job, dc } => {
+                    Observation::DcFinal { job, dc, .. }
+                    | Observation::TargetCleared { job, dc }
+                    | Observation::TargetReplaced { job, dc } => {
                         self.finals.insert((job, dc));
                     }
                     Observation::JobFinal { job, .. } | Observation::JobDropped(job) => {

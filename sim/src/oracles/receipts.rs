@@ -146,7 +146,9 @@ impl Receipts {
                 self.settle(info.dc, job, workflow, shard, Attempt(attempt.0 - 1));
             }
             Observation::DcJobFinal { job, .. } => drop(self.ended_in_dc.insert((job, info.dc))),
-            Observation::DcFinal { job, dc, .. } | Observation::TargetReplaced { job, dc } => {
+            Observation::DcFinal { job, dc, .. }
+            | Observation::TargetCleared { job, dc }
+            | Observation::TargetReplaced { job, dc } => {
                 self.closed.insert((job, dc));
             }
             Observation::JobFinal { job, .. } => drop(self.ended.insert(job)),

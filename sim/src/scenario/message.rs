@@ -111,8 +111,10 @@ impl Fields {
 
     fn of_worker(&mut self, scene: &Scene, message: &Message) {
         match message {
-            Message::RegisterWorker { boot, cores, held, .. } => {
+            Message::RegisterWorker { boot, cores, held, version, manager, .. } => {
                 self.number("boot", u64::from(boot.0));
+                self.number("version", *version);
+                self.number("manager", u64::from(manager.0));
                 self.number("cores", u64::from(*cores));
                 self.number("held", held.len() as u64);
             }

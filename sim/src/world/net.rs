@@ -197,6 +197,8 @@ impl<M: Machine> World<M> {
     pub(super) fn hang_up_all(&mut self, host: HostIx) {
         for peer in 0..self.hosts[host].peers.len() {
             let (link, end) = (self.hosts[host].peers[peer].link as usize, self.hosts[host].peers[peer].end);
+            // What a driver would deliver once more is in its memory.
+            self.links[link].again[usize::from(end)].clear();
             self.close_end(link, end);
         }
     }

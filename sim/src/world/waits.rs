@@ -45,9 +45,9 @@ impl Waits {
             Observation::Dispatched { job, dc } => (job, dc, Leg::Asked),
             Observation::DcAccepted { job, dc, .. } => (job, dc, Leg::Accepted),
             Observation::DcJobFinal { job, .. } => (job, own, Leg::Ended),
-            Observation::DcFinal { job, dc, .. } | Observation::TargetReplaced { job, dc } => {
-                (job, dc, Leg::Known)
-            }
+            Observation::DcFinal { job, dc, .. }
+            | Observation::TargetCleared { job, dc }
+            | Observation::TargetReplaced { job, dc } => (job, dc, Leg::Known),
             _ => return,
         };
         let known = self.0.entry(job).or_default().entry(dc).or_default();

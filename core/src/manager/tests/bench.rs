@@ -200,7 +200,16 @@ impl Bench {
             dialect: crate::wire::Dialect::OURS,
         });
         let held = held.to_vec();
-        self.from(worker, Message::RegisterWorker { boot: BootNo(boot), cores, executors, held });
+        self.versions += 1;
+        let message = Message::RegisterWorker {
+            boot: BootNo(boot),
+            cores,
+            executors,
+            held,
+            version: self.versions,
+            manager: BootNo(self.boot),
+        };
+        self.from(worker, message);
         let answered = self.sent.iter().any(|(to, message)| {
             *to == worker && matches!(message, Message::RegisterWorkerReply { accepted: Ok(()), .. })
         });

@@ -565,3 +565,33 @@ fn a_failed_disk_ends_it() {
     bench.result(W1, run(0, 1), Outcome::Completed, requests(1, 10_000));
     assert_eq!(bench.sent(), []);
 }
+
+/// A driver that delivers again what it holds for lost may do so to the next process of a manager.
+#[test]
+fn a_registration_for_the_process_before_says_nothing_of_now() {
+    let mut bench = running_sleep().restart();
+    bench.event(Event::Connected { peer: W1, boot: BootNo(1), dialect: crate::wire::Dialect::OURS });
+    bench.from(W1, registration(1, BootNo(1)));
+    assert!(bench.saw(Observation::Ignored(Stale::Fence)));
+    assert_eq!(bench.sent(), []);
+    bench.register_boot(W1, 4, 1, &[held(0, RunPhase::Running)]);
+    bench.pass(1_000);
+    assert!(!bench.saw(lost(0, 1)), "it holds its run");
+}
+
+#[test]
+fn a_registration_older_than_a_heartbeat_says_nothing_of_now() {
+    let mut bench = running_sleep();
+    let process = bench.manager.boot;
+    bench.heartbeat(W1, 3, &[held(0, RunPhase::Running)]);
+    bench.from(W1, registration(1, process));
+    assert!(bench.saw(Observation::Ignored(Stale::Sequence)));
+    bench.pass(1_000);
+    assert!(!bench.saw(lost(0, 1)), "it holds its run");
+}
+
+/// A registration of a worker that holds nothing.
+fn registration(version: u64, manager: BootNo) -> Message {
+    let executors = [crate::jobs::ExecutorKind::Sleep].to_vec();
+    Message::RegisterWorker { boot: BootNo(1), cores: 4, executors, held: Vec::new(), version, manager }
+}

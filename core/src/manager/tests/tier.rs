@@ -166,7 +166,14 @@ impl Tier {
                 Event::Connected { peer: worker, boot: BootNo(1), dialect: crate::wire::Dialect::OURS },
             );
             let executors = [ExecutorKind::Sleep].to_vec();
-            let message = Message::RegisterWorker { boot: BootNo(1), cores: 2, executors, held: Vec::new() };
+            let message = Message::RegisterWorker {
+                boot: BootNo(1),
+                cores: 2,
+                executors,
+                held: Vec::new(),
+                version: 1,
+                manager: BootNo(1),
+            };
             self.from(no, worker, message);
         }
     }
@@ -296,7 +303,7 @@ fn a_successor_replaces_what_no_worker_holds() {
     tier.sent();
     let beat = Message::WorkerHeartbeat {
         boot: BootNo(1),
-        version: 1,
+        version: 2,
         free_cores: 2,
         draining: false,
         held: Vec::new(),

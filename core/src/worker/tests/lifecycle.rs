@@ -12,8 +12,8 @@ fn a_shard_runs_once_and_its_result_is_kept_until_it_is_acknowledged() {
     stage.expect(expect![[r#"
         observe reserved 0#1
         -> M1 reserved A/0#1 ok
-        -> M1 heartbeat v3 free=2 held=[A/0#1 reserved]
-        -> M2 heartbeat v3 free=2 held=[A/0#1 reserved]"#]]);
+        -> M1 heartbeat v5 free=2 held=[A/0#1 reserved]
+        -> M2 heartbeat v5 free=2 held=[A/0#1 reserved]"#]]);
     stage.start(M1, run(0, 1), 1);
     stage.exec(ExecEvent::Started { run: run(0, 1), late: Duration::from_micros(140) });
     stage.expect(expect![[r#"
@@ -27,8 +27,8 @@ fn a_shard_runs_once_and_its_result_is_kept_until_it_is_acknowledged() {
     stage.finish(run(0, 1), Outcome::Completed);
     stage.expect(expect![[r#"
         observe ended 0#1 Completed
-        -> M1 heartbeat v4 free=4 held=[A/0#1 ended]
-        -> M2 heartbeat v4 free=4 held=[A/0#1 ended]
+        -> M1 heartbeat v6 free=4 held=[A/0#1 ended]
+        -> M2 heartbeat v6 free=4 held=[A/0#1 ended]
         store 1: put 0#1"#]]);
     stage.stored();
     stage.ack(M1, run(0, 1), Ok(()));
@@ -92,8 +92,8 @@ fn cores_are_kept_all_or_none() {
     stage.expect(expect![[r#"
         observe reserved 0#1
         -> M1 reserved A/0#1 ok
-        -> M1 heartbeat v3 free=2 held=[A/0#1 reserved]
-        -> M2 heartbeat v3 free=2 held=[A/0#1 reserved]
+        -> M1 heartbeat v5 free=2 held=[A/0#1 reserved]
+        -> M2 heartbeat v5 free=2 held=[A/0#1 reserved]
         observe Refused(NoCapacity)
         -> M1 reserved A/1#1 NoCapacity
         observe reserved 0#1
@@ -103,8 +103,8 @@ fn cores_are_kept_all_or_none() {
     assert_eq!(stage.worker.free_cores(), 0);
     stage.at(600);
     stage.expect(expect![[r#"
-        -> M1 heartbeat v4 free=0 held=[A/0#1 reserved, B/0#1 reserved]
-        -> M2 heartbeat v4 free=0 held=[A/0#1 reserved, B/0#1 reserved]"#]]);
+        -> M1 heartbeat v6 free=0 held=[A/0#1 reserved, B/0#1 reserved]
+        -> M2 heartbeat v6 free=0 held=[A/0#1 reserved, B/0#1 reserved]"#]]);
 }
 
 #[test]

@@ -24,9 +24,9 @@ fn registration_is_repeated_until_it_is_accepted() {
         observe Ignored(Duplicate)
         -> M1 register boot=3 cores=4 executors=2 held=[]
         observe Active
-        -> M1 heartbeat v11 free=4 held=[]
+        -> M1 heartbeat v14 free=4 held=[]
         observe Ignored(Duplicate)
-        -> M1 heartbeat v12 free=4 held=[]"#]]);
+        -> M1 heartbeat v15 free=4 held=[]"#]]);
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn each_connection_registers_anew() {
     stage.at(2_000);
     stage.expect(expect![[r#"
         -> M1 register boot=3 cores=4 executors=2 held=[A/0#1 running]
-        -> M2 heartbeat v4 free=2 held=[A/0#1 running]"#]]);
+        -> M2 heartbeat v7 free=2 held=[A/0#1 running]"#]]);
     stage.step(Event::Disconnected { peer: M1 });
     stage.step(Event::Disconnected { peer: M1 });
     stage.expect(expect!["observe Ignored(Unknown)"]);
@@ -57,12 +57,12 @@ fn managers_hear_of_free_cores_at_once_but_not_of_each_of_a_gang() {
     stage.expect(expect![[r#"
         observe reserved 0#1
         -> M1 reserved A/0#1 ok
-        -> M1 heartbeat v4 free=3 held=[A/0#1 reserved]
-        -> M2 heartbeat v4 free=3 held=[A/0#1 reserved]
+        -> M1 heartbeat v6 free=3 held=[A/0#1 reserved]
+        -> M2 heartbeat v6 free=3 held=[A/0#1 reserved]
         observe reserved 1#1
         -> M1 reserved A/1#1 ok
-        -> M1 heartbeat v5 free=2 held=[A/0#1 reserved, A/1#1 reserved]
-        -> M2 heartbeat v5 free=2 held=[A/0#1 reserved, A/1#1 reserved]"#]]);
+        -> M1 heartbeat v7 free=2 held=[A/0#1 reserved, A/1#1 reserved]
+        -> M2 heartbeat v7 free=2 held=[A/0#1 reserved, A/1#1 reserved]"#]]);
 }
 
 #[test]

@@ -305,7 +305,7 @@ fn answer<T: core::fmt::Debug>(answer: &Result<T, Fault>) -> String {
 fn show_message(message: &Message) -> Option<String> {
     Some(match message {
         Message::Ping { .. } | Message::Pong { .. } => return None,
-        Message::RegisterWorker { boot, cores, executors, held: list } => {
+        Message::RegisterWorker { boot, cores, executors, held: list, .. } => {
             format!("register boot={boot} cores={cores} executors={} held={}", executors.len(), held(list))
         }
         Message::WorkerHeartbeat { version, free_cores, draining, held: list, .. } => {

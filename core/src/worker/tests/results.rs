@@ -93,7 +93,7 @@ fn results_survive_a_restart_and_runs_do_not() {
     stage.expect(expect![[r#"
         -> M2 register boot=4 cores=4 executors=2 held=[A/1#1 ended]
         observe Active
-        -> M2 heartbeat v1 free=4 held=[A/1#1 ended]"#]]);
+        -> M2 heartbeat v2 free=4 held=[A/1#1 ended]"#]]);
     // Its owner is not there: another manager knows who is.
     stage.at_with(&[M2], 5_000);
     quiet(&mut stage);
