@@ -58,6 +58,8 @@ pub struct Disk {
     saved: Option<Box<Image>>,
     /// The next transaction fails.
     pub fails_next: Option<Fails>,
+    /// A transaction has failed: nothing more is written for this process.
+    failed: bool,
     /// Every transaction fails, by how many faults.
     pub full: u32,
     /// Power is lost when so many more transactions are durable; never where 0.
@@ -79,6 +81,7 @@ impl Disk {
             given: 0,
             saved: None,
             fails_next: None,
+            failed: false,
             full: 0,
             crash_after: 0,
             stalled: false,
@@ -94,6 +97,9 @@ impl Disk {
     /// Takes a transaction that lasts `takes` ns. Tells when it ends, not before those given earlier.
     pub fn give(&mut self, now: Time, token: StoreToken, writes: Vec<Write>, takes: Time) -> Time {
         self.given += 1;
+        if self.failed {
+            return now;
+        }
         let earliest = now + takes + self.slow_us * 1_000;
         let done_at = self.pending.back().map_or(earliest, |before| before.done_at.max(earliest));
         let fails = self.fails_next.take().or((self.full > 0).then_some(Fails::Write));
@@ -112,6 +118,7 @@ impl Disk {
         };
         if let Some(fails) = first.fails {
             self.pending.clear();
+            self.failed = true;
             let kept = if fails == Fails::Sync { first.writes } else { Vec::new() };
             self.apply(&kept);
             return (first.token, Written::Failed(kept));
@@ -157,6 +164,7 @@ impl Disk {
     /// A process begins: counts it, durably.
     pub fn begin(&mut self) -> (u32, Vec<(RowKey, Bytes)>) {
         self.boots += 1;
+        self.failed = false;
         (self.boots, self.rows.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
@@ -237,8 +245,12 @@ mod tests {
         disk.give(0, StoreToken(1), put(1, 1), 5);
         disk.give(0, StoreToken(2), put(2, 2), 5);
         assert!(matches!(disk.end_first(9), (StoreToken(1), Written::Failed(kept)) if kept.is_empty()));
-        assert!(matches!(disk.end_first(9), (_, Written::Nothing)));
+        disk.give(9, StoreToken(3), put(3, 3), 5);
+        assert!(matches!(disk.end_first(19), (_, Written::Nothing)), "given before the process knew of it");
+        disk.crash(1);
         assert!(disk.begin().1.is_empty());
+        disk.give(20, StoreToken(1), put(1, 1), 5);
+        assert!(matches!(disk.end_first(29), (StoreToken(1), Written::Durable(_))), "a new process");
     }
 
     #[test]
@@ -252,6 +264,7 @@ mod tests {
         for token in [2, 3] {
             disk.give(10, StoreToken(token), put(2, 2), 5);
             assert!(matches!(disk.end_first(19), (_, Written::Failed(kept)) if kept.is_empty()));
+            disk.begin();
         }
         disk.full = 0;
         disk.give(20, StoreToken(4), put(3, 3), 5);

@@ -342,7 +342,13 @@ impl<M: Machine> World<M> {
                 self.deliver(host, Event::Start);
                 self.dial_all(host);
             }
-            Ok(Err(reason)) => self.tell(&Fact::Ended { host, end: ProcessEnd::Refused(reason) }),
+            Ok(Err(reason)) => {
+                if let Some(trace) = &mut self.trace {
+                    let text = format!("{} refuses to start: {reason:?}", self.scene.hosts[host].name);
+                    trace.line(&self.scene, &text);
+                }
+                self.tell(&Fact::Ended { host, end: ProcessEnd::Refused(reason) });
+            }
             Err(panic) => {
                 let why = panic_text(panic.as_ref());
                 self.violate(NO_PANIC, format!("{} panicked at its start: {why}", self.scene.name(host)));
