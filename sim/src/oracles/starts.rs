@@ -27,6 +27,8 @@ struct Running {
 pub(super) struct Starts {
     tested: u64,
     asked: BTreeMap<RunId, (HostIx, Time)>,
+    /// Since when a manager's log gives a run to its worker, which may sleep until long after.
+    reserved: BTreeMap<RunId, Time>,
     begun: BTreeSet<RunId>,
     running: BTreeMap<ShardKey, BTreeMap<Attempt, Running>>,
     lost: BTreeMap<NodeId, Time>,
@@ -49,7 +51,8 @@ impl Starts {
         if !self.begun.insert(run) {
             return Err(format!("{run:?} began twice"));
         }
-        let given_at = self.asked.get(&run).map_or(scene.now, |(_, at)| *at);
+        let asked_at = self.asked.get(&run).map_or(scene.now, |(_, at)| *at);
+        let given_at = self.reserved.get(&run).copied().unwrap_or(asked_at);
         let attempts = self.running.entry(run.shard).or_default();
         attempts.insert(run.attempt, Running { host, given_at });
         let newest = *attempts.keys().next_back().unwrap_or(&run.attempt);
@@ -100,8 +103,12 @@ impl Spectator for Starts {
                 }
                 Ok(())
             }
-            Fact::Observed { observation, .. } => {
+            Fact::Observed { host, observation } => {
                 match **observation {
+                    Observation::ShardReserved { job, workflow, shard, attempt, .. } => {
+                        let shard = ShardKey { job, workflow, dc: scene.hosts[*host].dc, shard };
+                        self.reserved.entry(RunId { shard, attempt }).or_insert(scene.now);
+                    }
                     Observation::WorkerLost(node)
                     | Observation::Member { node, status: MemberStatus::Dead | MemberStatus::Left } => {
                         self.lost.insert(node, scene.now);
