@@ -191,7 +191,7 @@ pub struct Timing {
     /// Worker: shards whose owner is gone for this long follow their orphan policy.
     #[n(19)]
     pub orphan_grace: Duration,
-    /// Manager: without any gate for this long after the job's limit, it decides itself.
+    /// Manager: without any gate for this long after the job's limit, or after its own start, it decides itself.
     #[n(20)]
     pub no_gate_fallback: Duration,
     /// A completed job is kept for this long.

@@ -410,10 +410,13 @@ fn a_restart_goes_on_from_the_rows() {
     };
     bench.from(GATE, reconcile);
     let sent = bench.sent();
-    let [(GATE, Message::ReconcileReply { jobs })] = &sent[..] else { panic!("{sent:?}") };
+    let [(GATE, asks), (GATE, Message::ReconcileReply { jobs })] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!(*asks, Message::DcOwnerChanged { job: JOB, dc_epoch: EPOCH, owner: ME }, "is it still wanted?");
     let at = crate::wire::DispatchAccepted { dc_epoch: EPOCH, owner: ME };
     assert_eq!(jobs[0].1, Reconciled::Known { at, status: JobStatus::Running });
     assert_eq!(jobs[1].1, Reconciled::Unknown);
+    let stored = Ok(GateEpoch(1));
+    bench.from(GATE, Message::DcOwnerChangedAck { job: JOB, dc_epoch: EPOCH, stored });
 
     bench.register_boot(W2, 2, 1, &[held(1, RunPhase::Running)]);
     let sent = bench.sent();

@@ -304,6 +304,11 @@ fn a_successor_replaces_what_no_worker_holds() {
     };
     tier.from(successor, W1, beat);
     tier.pass(1_000);
+    let reserves = |(_, _, message): &(usize, NodeId, Message)| matches!(message, Message::ReserveShard(_));
+    assert!(!tier.sent().iter().any(reserves), "a young process waits for a gate's word");
+    let ack = Message::DcOwnerChangedAck { job: JOB, dc_epoch: DcEpoch(2), stored: Ok(GateEpoch(1)) };
+    tier.from(successor, GATE, ack);
+    tier.pass(1_000);
     let sent = tier.sent();
     let again = sent.iter().find_map(|(_, _, message)| match message {
         Message::ReserveShard(reserve) => Some((reserve.run, reserve.dc_epoch)),
