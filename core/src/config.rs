@@ -54,6 +54,9 @@ pub struct Datacenter {
     /// Its managers: the voters of its tier.
     #[n(1)]
     pub managers: Vec<Peer>,
+    /// Where it stands: datacenters of one region are also judged together. Its own name where it stands alone.
+    #[n(2)]
+    pub region: DcId,
 }
 
 /// The part of the cluster that a node knows from configuration: a gate knows gates and all datacenters, a manager

@@ -34,7 +34,7 @@ fn member(no: usize) -> NodeId {
 impl Tier {
     fn new() -> Self {
         let peer = |no: usize| Peer { node: member(no), name: no.to_string(), addr: addr(member(no)) };
-        let managers = [Datacenter { dc: dc(), managers: (0..3).map(peer).collect() }].to_vec();
+        let managers = [Datacenter { dc: dc(), managers: (0..3).map(peer).collect(), region: dc() }].to_vec();
         let manager = |no: usize| {
             let mut config = config();
             (config.node, config.addr) = (member(no), addr(member(no)));
