@@ -92,7 +92,7 @@ mod tests {
     fn after(answers: &[(u64, u64)]) -> (Latency, Instant) {
         let (mut latency, mut now) = (Latency::default(), Instant::ZERO + Duration::from_secs(100));
         for (wait_s, rtt_ms) in answers {
-            now = now + Duration::from_secs(*wait_s);
+            now += Duration::from_secs(*wait_s);
             latency.take(now, Duration::from_millis(*rtt_ms));
         }
         (latency, now)
