@@ -66,7 +66,7 @@ impl Bench {
             addr: Addr { ip: [0; 16], port: 1 },
             roster: Roster {
                 gates: vec![peer(node, "g0", 1)],
-                datacenters: vec![Datacenter { dc: dc(), managers }],
+                datacenters: vec![Datacenter { dc: dc(), managers, region: dc() }],
             },
             offer: Offer::default(),
             timing: Timing::for_role(Role::Gate),

@@ -240,6 +240,12 @@ pub struct DcView {
     /// How fit it is.
     #[n(7)]
     pub health: Health,
+    /// Its region.
+    #[n(8)]
+    pub region: DcId,
+    /// How fit its region is as a whole.
+    #[n(9)]
+    pub region_health: Health,
 }
 
 /// A node as a gate sees it.
@@ -264,6 +270,12 @@ pub struct MemberView {
     /// Whether its lease holds.
     #[n(5)]
     pub active: bool,
+    /// Whether it is a good one to ask: it is no more than busy, and not all datacenters are lost to it.
+    #[n(6)]
+    pub ready: bool,
+    /// How many datacenters answer it.
+    #[n(7)]
+    pub reaches: u16,
 }
 
 /// Order of what a client sees of a job, and the id of a server-sent event: `kept.epoch.vol`.

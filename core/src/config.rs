@@ -54,6 +54,9 @@ pub struct Datacenter {
     /// Its managers: the voters of its tier.
     #[n(1)]
     pub managers: Vec<Peer>,
+    /// Where it stands: datacenters of one region are also judged together. Its own name where it stands alone.
+    #[n(2)]
+    pub region: DcId,
 }
 
 /// The part of the cluster that a node knows from configuration: a gate knows gates and all datacenters, a manager
@@ -191,7 +194,7 @@ pub struct Timing {
     /// Worker: shards whose owner is gone for this long follow their orphan policy.
     #[n(19)]
     pub orphan_grace: Duration,
-    /// Manager: without any gate for this long after the job's limit, it decides itself.
+    /// Manager: without any gate for this long after the job's limit, or after its own start, it decides itself.
     #[n(20)]
     pub no_gate_fallback: Duration,
     /// A completed job is kept for this long.

@@ -266,6 +266,16 @@ pub enum Observation {
         #[n(1)]
         health: Health,
     },
+    /// How fit a region of several datacenters is as a whole has changed, as this gate judges.
+    #[n(88)]
+    RegionHealth {
+        /// The region.
+        #[n(0)]
+        region: DcId,
+        /// How fit it is now.
+        #[n(1)]
+        health: Health,
+    },
     /// A datacenter's log has another leader, in a higher term than any before.
     #[n(82)]
     DcLeader {
@@ -299,6 +309,29 @@ pub enum Observation {
     /// All datacenters are well again after a suspected partition.
     #[n(85)]
     PartitionHealed,
+    /// Half or more of the datacenters that answer this gate have become slow together, or no more so.
+    #[n(130)]
+    NetworkSlow {
+        /// Whether they are slow.
+        #[n(0)]
+        slow: bool,
+        /// How many are.
+        #[n(1)]
+        dcs: u16,
+    },
+    /// Another gate became ready to take over jobs, or is no more; or it reaches another number of datacenters.
+    #[n(89)]
+    GateReadiness {
+        /// The gate.
+        #[n(0)]
+        gate: NodeId,
+        /// Whether it is ready.
+        #[n(1)]
+        ready: bool,
+        /// How many datacenters answer it.
+        #[n(2)]
+        reaches: u16,
+    },
     /// A manager has not answered several requests to run a job: it gets no more for a while.
     #[n(86)]
     CircuitOpened(#[n(0)] NodeId),

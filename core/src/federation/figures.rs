@@ -156,6 +156,8 @@ impl Federation {
                 rtt_us: rtt.map(|rtt| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX)),
                 age_ms: figures.map_or(u32::MAX, |fact| now.since(fact.at).as_wire_millis()),
                 health: self.health(now, dc, links),
+                region: self.region(dc),
+                region_health: self.region_health(now, self.region(dc), links),
             }
         };
         self.names().map(view).collect()

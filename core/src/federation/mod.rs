@@ -2,13 +2,13 @@
 //!
 //! | in | what happens | file |
 //! |---|---|---|
-//! | [`Federation::answered`]: a manager answered a ping in time | its datacenter is reachable | `reach` |
+//! | [`Federation::answered`]: a manager answered a ping in time | its datacenter is reachable; slow or not | `reach`, `latency` |
 //! | [`Federation::heartbeat`]: a manager says how its datacenter stands | newest word of each manager; leader and figures by highest term | `figures` |
 //! | [`Federation::receive_view`]: another gate says what it reaches | agreement or disagreement about a failure | `correlation` |
 //! | [`Federation::connection_changed`] | who can be asked now | |
 //! | [`Federation::wake`] | silence ends a state; a view goes to the other gates | `reach`, `trouble` |
 //!
-//! Out: `DcReach`, `DcHealth`, `DcLeader`, `EvictionHeld`, `PartitionSuspected` and `PartitionHealed`, each on a change
+//! Out: `DcReach`, `DcHealth`, `RegionHealth`, `DcLeader`, `EvictionHeld`, `NetworkSlow`, `PartitionSuspected` and `PartitionHealed`, each on a change
 //! and once; `GateView`s; and answers to queries, which change nothing. Gates and managers share no membership: a gate
 //! pings every manager it is connected to ([`crate::link`]), so a datacenter answers as long as one of them does. What
 //! managers say comes over mutually authenticated connections, and of their own datacenter alone.
@@ -18,7 +18,9 @@
 mod correlation;
 mod figures;
 mod health;
+mod latency;
 mod reach;
+mod region;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -26,7 +28,9 @@ mod turns;
 
 pub use correlation::{BACKOFF, HOLD_MAX, Severity, WINDOW};
 pub use health::Health;
+pub use latency::{ELEVATED, FRESH, STREAK};
 pub use reach::{MISSES, Reach, SUSPECTED_FOR};
+pub use region::roll_up;
 pub use trouble::{CALM, CONFIRM, FLAP_WINDOW, FLAPS, RECOVER, State};
 pub use turns::turns;
 
@@ -37,6 +41,7 @@ use alloc::vec::Vec;
 use self::correlation::{Others, grade, held_until};
 use self::figures::Fact;
 use self::health::{Figures, Signs, judge};
+use self::latency::Latency;
 use self::reach::Watch;
 use self::trouble::Trouble;
 use crate::config::NodeConfig;
@@ -70,21 +75,28 @@ pub struct Federation {
     wheel: Wheel<Due>,
     /// A partition was testified and has not healed.
     partitioned: bool,
+    /// Half of the datacenters have become slow together.
+    network_slow: bool,
+    /// What was testified last of the regions with more than one datacenter.
+    regions: BTreeMap<DcId, Health>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     Dc(DcId),
     View,
+    Latency,
 }
 
 #[derive(Clone, Debug)]
 struct Datacenter {
+    region: DcId,
     /// Its managers and the newest word of each.
     managers: BTreeMap<NodeId, Option<Fact>>,
     /// The most cores that it ever had, and when it came to have so many.
     most_cores: (u32, Instant),
     watch: Watch,
+    latency: Latency,
     past: Trouble,
     group: Group,
     told: Told,
@@ -130,6 +142,8 @@ impl Federation {
             views_made: 0,
             wheel: Wheel::default(),
             partitioned: false,
+            network_slow: false,
+            regions: BTreeMap::new(),
         };
         for gate in config.roster.gates.iter().filter(|gate| gate.node != config.node) {
             federation.gates.insert(gate.node, None);
@@ -138,14 +152,21 @@ impl Federation {
             let managers = datacenter.managers.iter().map(|peer| peer.node);
             federation.home.extend(managers.clone().map(|manager| (manager, datacenter.dc)));
             let record = Datacenter {
+                region: datacenter.region,
                 managers: managers.map(|manager| (manager, None)).collect(),
                 most_cores: (0, Instant::ZERO),
                 watch: Watch::new(Instant::ZERO),
+                latency: Latency::default(),
                 past: Trouble::default(),
                 group: Group::default(),
                 told: Told::default(),
             };
             federation.dcs.insert(datacenter.dc, record);
+        }
+        for datacenter in &config.roster.datacenters {
+            if federation.of_region(datacenter.region).count() > 1 {
+                federation.regions.insert(datacenter.region, Health::Unknown);
+            }
         }
         federation
     }
@@ -161,9 +182,10 @@ impl Federation {
         }
     }
 
-    /// A manager answered a ping in time.
-    pub fn answered(&mut self, now: Instant, from: NodeId, links: &Links, out: &mut Effects) {
+    /// A manager answered a ping in time, after `rtt`.
+    pub fn answered(&mut self, now: Instant, from: NodeId, rtt: Duration, links: &Links, out: &mut Effects) {
         let Some(dc) = self.home(from) else { return };
+        self.take_latency(now, dc, rtt, out);
         if let Some(record) = self.dcs.get_mut(&dc) {
             record.watch.answered(now, links.timeout(now, from));
             self.settle(now, dc, links, out);
@@ -213,7 +235,13 @@ impl Federation {
         if newest.is_some_and(|newest| (view.boot, view.version) <= newest) {
             return Err(Stale::Sequence);
         }
+        let told = |view: &GateView| (view.is_ready(), view.reachable() as u16);
+        let (ready, reaches) = told(&view);
+        let is_news = place.as_ref().is_none_or(|known| told(&known.view) != (ready, reaches));
         *place = Some(View { at: now, view });
+        if is_news {
+            out.push(Effect::Observe(Observation::GateReadiness { gate: from, ready, reaches }));
+        }
         if self.dcs.values().any(|record| record.past.state() != State::Fine) {
             self.settle_all(now, links, out);
         }
@@ -239,6 +267,7 @@ impl Federation {
                     self.settle(now, dc, links, out);
                 }
                 Due::View => self.tell_gates(now, links, out),
+                Due::Latency => self.judge_latency(now, out),
             }
         }
     }
@@ -310,7 +339,12 @@ impl Federation {
     fn held_until(&self, now: Instant, dc: DcId) -> Option<Instant> {
         let record = self.dcs.get(&dc).filter(|record| record.watch.reach() == Reach::Unreachable)?;
         let relieved = if let Group::Shrunk(at) = record.group { Some(at) } else { None };
-        held_until(record.past.failed_at()?, self.severity(dc), self.others(now, dc), relieved)
+        // Two that fail together while the network is slow are no deaths either.
+        let severity = match self.severity(dc) {
+            Severity::Low if self.network_slow => Severity::Medium,
+            severity => severity,
+        };
+        held_until(record.past.failed_at()?, severity, self.others(now, dc), relieved)
     }
 
     fn is_held(&self, now: Instant, dc: DcId) -> bool {
@@ -410,6 +444,7 @@ impl Federation {
         if told.health != health {
             told.health = health;
             out.push(Effect::Observe(Observation::DcHealth { dc, health }));
+            self.testify_region(dc, out);
         }
         match next {
             Some(at) => self.wheel.arm(Due::Dc(dc), at),
@@ -434,18 +469,35 @@ impl Federation {
         later.chain(ends.into_iter().flatten()).min()
     }
 
-    /// Tells every connected gate what this one reaches, and again after the usual time.
-    fn tell_gates(&mut self, now: Instant, links: &Links, out: &mut Effects) {
+    /// Tells every connected gate what this one reaches and how loaded it is, and again after the usual time.
+    pub fn tell_gates(&mut self, now: Instant, links: &Links, out: &mut Effects) {
         self.wheel.arm(Due::View, now + self.view_period);
         self.views_made += 1;
+        let view = self.own_view(links);
+        for gate in self.gates.keys().filter(|gate| links.may_use(**gate, Feature::GateViews)) {
+            let view = GateView { condition: links.condition_for(*gate), ..view.clone() };
+            out.push(Effect::Send { to: *gate, message: Box::new(Message::GateView(view)) });
+        }
+    }
+
+    fn own_view(&self, links: &Links) -> GateView {
         let reaches = self.dcs.iter().map(|(dc, record)| (*dc, record.watch.reach()));
-        let view = GateView {
+        GateView {
             boot: self.boot,
             version: self.views_made,
             reaches: reaches.take(GateView::MAX_DCS).collect(),
-        };
-        for gate in self.gates.keys().filter(|gate| links.may_use(**gate, Feature::GateViews)) {
-            out.push(Effect::Send { to: *gate, message: Box::new(Message::GateView(view.clone())) });
+            condition: links.condition(),
+        }
+    }
+
+    /// Whether a gate should get jobs of others, and how many datacenters answer it, as it said last; this gate as it
+    /// knows. Of one that has said nothing nothing is held against it.
+    pub fn readiness(&self, gate: NodeId, links: &Links) -> (bool, u16) {
+        let told = |view: &GateView| (view.is_ready(), view.reachable() as u16);
+        match self.gates.get(&gate) {
+            Some(Some(known)) => told(&known.view),
+            Some(None) => (true, 0),
+            None => told(&self.own_view(links)),
         }
     }
 }

@@ -37,8 +37,11 @@ impl Scene {
     fn new(dcs: usize, gates: u16) -> Self {
         let peer = |node| Peer { node, name: String::new(), addr: Addr { ip: [0; 16], port: 1 } };
         let names: Vec<String> = (0..dcs).map(|ix| format!("d{ix}")).collect();
-        let datacenter =
-            |name: &String| Dc { dc: dc(name), managers: (0..3).map(|ix| peer(manager(name, ix))).collect() };
+        let datacenter = |name: &String| Dc {
+            dc: dc(name),
+            managers: (0..3).map(|ix| peer(manager(name, ix))).collect(),
+            region: dc("west"),
+        };
         let config = NodeConfig {
             cluster: "test".to_string(),
             role: Role::Gate,
@@ -82,7 +85,8 @@ impl Scene {
     /// A manager answers a ping.
     fn answer(&mut self, name: &str) -> Vec<Observation> {
         let mut out = Effects::new();
-        self.federation.answered(self.now(), manager(name, 1), &self.links, &mut out);
+        let rtt = Duration::from_millis(20);
+        self.federation.answered(self.now(), manager(name, 1), rtt, &self.links, &mut out);
         observed(out)
     }
 
@@ -123,7 +127,7 @@ impl Scene {
     fn view(&mut self, ix: u16, reach: impl Fn(&str) -> Reach) -> Vec<Observation> {
         self.said += 1;
         let reaches = self.names.iter().map(|name| (dc(name), reach(name))).collect();
-        let view = GateView { boot: BootNo(1), version: self.said, reaches };
+        let view = GateView { boot: BootNo(1), version: self.said, reaches, condition: Condition::Healthy };
         let mut out = Effects::new();
         let taken = self.federation.receive_view(self.now(), gate(ix), view, &self.links, &mut out);
         assert_eq!(taken, Ok(()));
@@ -446,7 +450,12 @@ fn figures_grow_old_and_are_forgotten() {
 fn a_word_that_is_not_ones_own_or_not_new_changes_nothing() {
     let mut scene = Scene::new(2, 2);
     let load = scene.federation.dcs[&dc("d0")].managers[&manager("d0", 0)].clone().unwrap().load;
-    let view = GateView { boot: BootNo(1), version: 1, reaches: vec![(dc("d0"), Reach::Unreachable)] };
+    let view = GateView {
+        boot: BootNo(1),
+        version: 1,
+        reaches: vec![(dc("d0"), Reach::Unreachable)],
+        condition: Condition::Healthy,
+    };
     let (now, before) = (scene.now(), format!("{:?}", scene.federation));
     let Scene { federation, links, .. } = &mut scene;
     let mut out = Effects::new();
@@ -464,7 +473,7 @@ fn a_word_that_is_not_ones_own_or_not_new_changes_nothing() {
     for from in [gate(0), gate(7), manager("d0", 0)] {
         assert_eq!(federation.receive_view(now, from, view.clone(), links, &mut out), Err(Stale::Sender));
     }
-    federation.answered(now, gate(1), links, &mut out);
+    federation.answered(now, gate(1), Duration::from_millis(20), links, &mut out);
     assert!(out.is_empty());
     assert_eq!(format!("{federation:?}"), before);
     assert_eq!(federation.receive_view(now, gate(1), view.clone(), links, &mut out), Ok(()));

@@ -106,8 +106,9 @@ impl GateJob {
     /// Another gate is the owner: nothing of the owner's volatile part is of use, and who waits here is sent there.
     fn lay_down(&mut self, job: JobId, out: &mut Effects) {
         let owner = self.row.owner;
-        for (peer, _, dc_epoch, what) in core::mem::take(&mut self.live.acks) {
-            let fault = Fault::new(FaultCode::NotOwner, "another gate owns the job").at(Some(owner));
+        for (peer, dc, dc_epoch, what) in core::mem::take(&mut self.live.acks) {
+            let other = || Fault::new(FaultCode::NotOwner, "another gate owns the job").at(Some(owner));
+            let fault = self.over_at(dc).filter(|_| what == Ack::Owner).map_or_else(other, already);
             send_ack(peer, job, dc_epoch, what, Err(fault), out);
         }
         let live = &mut self.live;
@@ -136,7 +137,10 @@ impl GateJob {
                 Ack::Final => over,
                 Ack::Owner => over || known >= dc_epoch,
             };
-            let answer = if stored {
+            let ended = self.over_at(dc).filter(|_| stored && what == Ack::Owner);
+            let answer = if let Some(status) = ended {
+                Err(already(status))
+            } else if stored {
                 Ok(self.row.gate_epoch)
             } else if dc_epoch < known {
                 Err(Fault::new(FaultCode::StaleEpoch, "another manager owns the job in this datacenter"))
@@ -287,6 +291,11 @@ impl GateJob {
 /// Whether a report can go into the log at all.
 pub(super) fn fits_the_log(report: &crate::jobs::WorkflowReport) -> bool {
     parts_of(report, PART_BYTES).len() <= usize::from(MAX_PARTS)
+}
+
+/// The answer to a manager that asks to own what the gates have ended.
+pub(super) fn already(status: JobStatus) -> Fault {
+    Fault::new(FaultCode::AlreadyTerminal(status), "the job is over")
 }
 
 /// Answers a manager that waits for the log.

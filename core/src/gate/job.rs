@@ -134,6 +134,17 @@ impl JobRow {
     }
 }
 
+impl GateJob {
+    /// How the job is over for a datacenter, as far as the log has it: it has ended, is to end, or waits for nothing more
+    /// from there.
+    pub fn over_at(&self, dc: DcId) -> Option<JobStatus> {
+        let ended = Some(self.row.status).filter(|status| status.is_final());
+        let closed =
+            || self.row.target(dc).is_some_and(|target| !target.is_open()).then_some(JobStatus::Failed);
+        ended.or_else(|| self.row.stop_verdict()).or_else(closed)
+    }
+}
+
 /// A datacenter that the job was given to.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Target {

@@ -327,10 +327,10 @@ impl Gate {
             }
             Message::Pong { token, coordinate, condition } => {
                 let answer = (token, coordinate, condition);
-                let answered = self.links.receive_pong(now, from, answer, out).is_some();
-                if let Some(rtt) = self.links.rtt(from).filter(|_| answered) {
+                let taken = self.links.receive_pong(now, from, answer, out);
+                if let (Some(taken), Some(rtt)) = (taken, self.links.rtt(from)) {
                     self.ledger.round_trip(from, rtt);
-                    self.federation.answered(now.mono, from, &self.links, out);
+                    self.federation.answered(now.mono, from, taken, &self.links, out);
                 }
                 Ok(())
             }
@@ -438,6 +438,7 @@ impl Gate {
         for (node, status) in self.swim.changes() {
             self.ledger.peer_alive(node, status == MemberStatus::Alive);
         }
+        self.look_at_readiness(now, out);
         self.run_duties(now, out);
         let applied = self.ledger.settle(&mut self.store, out);
         if let Some(reason) = applied.halt {

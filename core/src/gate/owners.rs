@@ -38,8 +38,20 @@ impl Gate {
         if self.drain.is_some() && takers.len() > 1 {
             takers.remove(&self.me());
         }
+        let is_ready = |gate: &NodeId| self.federation.readiness(*gate, &self.links).0;
+        if takers.iter().any(is_ready) {
+            takers.retain(is_ready);
+        }
         let jobs = lost.iter().flat_map(|owner| &state.by_owner[owner]).copied().collect::<Vec<_>>();
         self.assign(now, &jobs, &takers, out);
+    }
+
+    /// A gate that is too loaded, or to which all datacenters are lost, lets others lead, and says so at once.
+    pub(super) fn look_at_readiness(&mut self, now: Now, out: &mut Effects) {
+        let (ready, _) = self.federation.readiness(self.me(), &self.links);
+        if self.ledger.lead_last(!ready) {
+            self.federation.tell_gates(now.mono, &self.links, out);
+        }
     }
 
     fn is_assigning(&self) -> bool {

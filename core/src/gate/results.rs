@@ -2,13 +2,13 @@
 //!
 //! A report is acknowledged once the log has it and never before: its sender keeps it until then. Only the owner with a
 //! lease that holds takes it; everybody else says who that is. Reports of a job that is over are acknowledged, since
-//! nothing can come of them.
+//! nothing can come of them; who asks to own one is told so, and ends it.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 
 use super::command::DcAt;
-use super::duties::{fits_the_log, send_ack};
+use super::duties::{already, fits_the_log, send_ack};
 use super::job::{Ack, GateJob};
 use super::progress::DcNumbers;
 use super::{Gate, Timer};
@@ -114,8 +114,22 @@ impl Gate {
         if self.federation.home(owner) != Some(dc) {
             return Err(Stale::Invalid);
         }
+        // It asks whether the job is still wanted: what has ended stays so, whoever owns it and whatever lease holds.
+        let state = self.ledger.state();
+        let over = match state.jobs.get(&job) {
+            Some(record) => record.over_at(dc),
+            None => state.tombstones.get(&job).map(|tombstone| tombstone.status),
+        };
+        if over.is_none() && !self.ledger.lease_holds(now) {
+            let fault = Fault::new(FaultCode::NoQuorum, "this gate's lease does not hold");
+            send_ack(from, job, dc_epoch, Ack::Owner, Err(fault), out);
+            return Ok(());
+        }
         match self.takes(now, job, dc, dc_epoch, |_| Ok(())) {
-            Err(answer) => send_ack(from, job, dc_epoch, Ack::Owner, answer, out),
+            Err(answer) => {
+                let answer = over.map_or(answer, |status| Err(already(status)));
+                send_ack(from, job, dc_epoch, Ack::Owner, answer, out);
+            }
             Ok(record) => {
                 record.live.acks.insert((from, dc, dc_epoch, Ack::Owner));
                 let news = record.seen_at(job, DcAt { dc, dc_epoch, owner }, now.mono);

@@ -120,6 +120,7 @@ impl Gate {
         let holders: Vec<_> = self.ledger.holders().collect();
         let view = |peer: &crate::config::Peer| {
             let own = peer.node == self.me();
+            let (ready, reaches) = self.federation.readiness(peer.node, &self.links);
             let heard = self.swim.status(peer.node).unwrap_or(MemberStatus::Unconfirmed);
             MemberView {
                 node: peer.node,
@@ -128,6 +129,8 @@ impl Gate {
                 leader: self.ledger.leader() == Some(peer.node),
                 jobs: state.by_owner.get(&peer.node).map_or(0, |jobs| jobs.len() as u32),
                 active: if own { self.ledger.lease_holds(now) } else { holders.contains(&peer.node) },
+                ready: ready && (own || heard == MemberStatus::Alive),
+                reaches,
             }
         };
         Answer::Members(self.boot.config.roster.gates.iter().map(view).collect())

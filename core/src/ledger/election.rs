@@ -40,6 +40,9 @@ pub(super) struct Election {
     heard_leader: Option<Instant>,
     /// The term that was asked for, and who would vote for this node in it.
     asking: Option<(Term, BTreeSet<NodeId>)>,
+    /// This node lets others go first in any election; and has done so in this one.
+    reluctant: bool,
+    stood_back: bool,
     /// As leader that leaves: who is to follow, and since when.
     pub heir: Option<(NodeId, Instant)>,
     /// As leader: when each follower last answered.
@@ -63,6 +66,8 @@ impl Election {
             leader: None,
             heard_leader: None,
             asking: None,
+            reluctant: false,
+            stood_back: false,
             heir: None,
             heard: BTreeMap::new(),
             useful: Instant::ZERO,
@@ -123,6 +128,7 @@ impl Election {
     /// The leader of the current term was heard; true where it was not known before.
     pub fn hear_leader(&mut self, leader: NodeId, now: Instant) -> bool {
         self.heard_leader = Some(now);
+        self.stood_back = false;
         self.asking = None;
         self.leader.replace(leader) != Some(leader)
     }
@@ -165,7 +171,7 @@ impl Election {
     /// Membership doubts a node: a leader's silence need not be waited for any longer than for its next heartbeat,
     /// which would be heard by then.
     fn doubt(&mut self, node: NodeId, next_heartbeat_by: Instant) {
-        if self.leader == Some(node) {
+        if self.leader == Some(node) && !self.stood_back {
             self.heard_leader = None;
             self.due = self.due.min(self.within_period(next_heartbeat_by));
         }
@@ -212,9 +218,19 @@ impl<S: State> Ledger<S> {
                 self.tick(now, store, out);
             }
         } else if self.election.due <= now {
+            if self.election.reluctant && self.raft.voter_count() > 1 && !self.election.stood_back {
+                self.election.stood_back = true;
+                return self.election.stand_back(now);
+            }
+            self.election.stood_back = false;
             self.election.rearm(now);
             self.ask_for_votes(store, out);
         }
+    }
+
+    /// Whether this node lets others go first in elections; true where that is news. It stands where nobody else does.
+    pub fn lead_last(&mut self, reluctant: bool) -> bool {
+        core::mem::replace(&mut self.election.reluctant, reluctant) != reluctant
     }
 
     fn tick(&mut self, now: Instant, store: &mut Store, out: &mut Effects) {

@@ -313,6 +313,11 @@ impl<S: State> Ledger<S> {
         self.leases.holders()
     }
 
+    /// The newest life of every node that the log knows.
+    pub fn boots(&self) -> impl Iterator<Item = (NodeId, BootNo)> {
+        self.leases.0.iter().map(|(node, lease)| (*node, lease.boot))
+    }
+
     /// Who seems to lead; fit for hints and redirects only.
     pub fn leader(&self) -> Option<NodeId> {
         self.election.leader

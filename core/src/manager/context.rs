@@ -33,6 +33,8 @@ pub struct Context<'a> {
     pub may_act: bool,
     /// When a gate was heard last.
     pub gate_heard: Instant,
+    /// From when on this process trusts its log alone.
+    pub sure_at: Instant,
     /// Where effects go.
     pub out: &'a mut Effects,
     /// What is to be proposed for the record.

@@ -68,8 +68,10 @@ impl Manager {
         if dispatch.gate_epoch < record.facts.gate_epoch {
             return Some(Err(Fault::new(FaultCode::StaleEpoch, "another gate owns the job now")));
         }
-        if dispatch.gate_epoch == record.facts.gate_epoch {
-            return Some(Ok(Some(record.at())));
+        let (known, at) = (record.facts.gate_epoch, record.at());
+        self.is_wanted(job);
+        if dispatch.gate_epoch == known {
+            return Some(Ok(Some(at)));
         }
         let asked = (dispatch.from, dispatch.gate_epoch, GateQuestion::Dispatch);
         Some(self.adopt_gate(now, job, dispatch.owner, asked, out).map(|()| None))
@@ -170,6 +172,7 @@ impl Manager {
         gate_epoch: GateEpoch,
         out: &mut Effects,
     ) {
+        self.is_wanted(job);
         let state = self.ledger.state();
         let reply = match (state.jobs.get(&job), state.dropped.get(&job)) {
             (Some(record), _) if record.facts.gate_epoch > gate_epoch => {

@@ -30,7 +30,7 @@ impl DcJob {
             return;
         }
         if self.live.epoch != self.facts.dc_epoch {
-            self.begin_epoch();
+            self.begin_epoch(cx);
         }
         self.judge_silence(cx);
         if self.facts.ended.is_none() {
@@ -73,11 +73,12 @@ impl DcJob {
     }
 
     /// This process owns the record under a fence for which it has done nothing yet.
-    fn begin_epoch(&mut self) {
+    fn begin_epoch(&mut self, cx: &Context<'_>) {
         self.reset_live();
         self.live.epoch = self.facts.dc_epoch;
-        // The gate knows the first owner from the dispatch.
-        self.live.owner_notice.acked = self.facts.dc_epoch == DcEpoch(1);
+        // The gate knows the first owner from the dispatch; where it may have ended the job since, it is asked.
+        let is_doubtful = self.is_doubtful(cx.now.mono, cx.sure_at);
+        self.live.owner_notice.acked = self.facts.dc_epoch == DcEpoch(1) && !is_doubtful;
         let holders = self.workflows.iter().flat_map(|known| known.plan());
         let holders = holders.filter(|(_, shard)| shard.facts.phase.is_live());
         self.live.told = holders.map(|(_, shard)| (shard.facts.worker, Told::default())).collect();
@@ -92,6 +93,7 @@ impl DcJob {
             stop_asked: live.stop_asked,
             proposed: live.proposed,
             forgotten: live.forgotten,
+            wanted: live.wanted,
             progress_no: live.progress_no,
             ..JobLive::default()
         };

@@ -6,7 +6,7 @@ use super::command::Command;
 use super::dispatch::Dispatch;
 use super::duties::already;
 use super::job::{Accepted, DcJob, Duty, GateQuestion};
-use super::results::Notice;
+use super::results::{Notice, over};
 use super::{Asked, Manager};
 use crate::effect::Effects;
 use crate::fault::{Fault, FaultCode};
@@ -32,13 +32,13 @@ impl Manager {
             Message::Reconcile { jobs } => self.reconcile(now, gate, &jobs, out),
             Message::Forget { jobs } => self.forget_jobs(now, &jobs, out),
             Message::WorkflowResultAck { job, workflow, dc_epoch, stored } => {
-                self.notice_answered(job, Notice::Workflow(workflow), dc_epoch, stored, out)
+                self.notice_answered(now, job, Notice::Workflow(workflow), (dc_epoch, stored), out)
             }
             Message::DcFinalAck { job, dc_epoch, stored } => {
-                self.notice_answered(job, Notice::Final, dc_epoch, stored, out)
+                self.notice_answered(now, job, Notice::Final, (dc_epoch, stored), out)
             }
             Message::DcOwnerChangedAck { job, dc_epoch, stored } => {
-                self.notice_answered(job, Notice::Owner, dc_epoch, stored.map(|_| ()), out)
+                self.notice_answered(now, job, Notice::Owner, (dc_epoch, stored.map(|_| ())), out)
             }
             _ => self.observe(Observation::Ignored(Stale::Sender), out),
         }
@@ -134,6 +134,9 @@ impl Manager {
             }
             Err(fault) => Err(fault),
         };
+        if reply.is_ok() {
+            self.is_wanted(job);
+        }
         if let Some(reply) = reply.transpose() {
             self.observe_refusal(&reply, out);
             self.send(gate, Message::GateOwnerChangedReply { job, gate_epoch, reply }, out);
@@ -185,31 +188,31 @@ impl Manager {
                 continue;
             };
             record.live.forgotten = true;
-            let running = record.facts.verdict.is_none() && !record.all_ended();
-            let (gate_epoch, elapsed_ms) = (record.facts.gate_epoch, record.elapsed_ms(now));
-            if running {
-                let verdict = JobStatus::Cancelled;
-                let command = Command::StopRecorded { job, gate_epoch, verdict, elapsed_ms };
-                let _ = self.propose_duty(now, job, Duty::Stop, command, out);
-            }
+            self.end_unwanted(now, job, JobStatus::Cancelled, out);
             self.dirty.insert(job);
         }
     }
 
     fn notice_answered(
         &mut self,
+        now: Now,
         job: JobId,
         which: Notice,
-        dc_epoch: DcEpoch,
-        stored: Result<(), Fault>,
+        (dc_epoch, stored): (DcEpoch, Result<(), Fault>),
         out: &mut Effects,
     ) {
+        let over = stored.as_ref().err().and_then(over).filter(|_| which == Notice::Owner);
         let answered = match self.ledger.state_mut().jobs.get_mut(&job) {
             Some(record) => record.notice_answered(which, dc_epoch, stored),
             None => Err(Observation::Ignored(Stale::Unknown)),
         };
         match answered {
-            Ok(()) => drop(self.dirty.insert(job)),
+            Ok(()) => {
+                self.dirty.insert(job);
+                if let Some(status) = over {
+                    self.end_unwanted(now, job, status, out);
+                }
+            }
             Err(observation) => self.observe(observation, out),
         }
     }

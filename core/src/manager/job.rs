@@ -208,6 +208,8 @@ pub struct JobLive {
     pub stop_asked: Option<(NodeId, GateEpoch)>,
     /// Who waits for the gate owner to be in the log.
     pub gate_asked: Option<(NodeId, GateEpoch, GateQuestion)>,
+    /// A gate has told this process that it wants the job.
+    pub wanted: bool,
     /// Undecided proposals.
     pub proposed: BTreeMap<Duty, u64>,
     /// Newest progress message of this process.

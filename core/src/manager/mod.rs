@@ -16,6 +16,7 @@ mod apply;
 mod command;
 mod context;
 mod dispatch;
+mod doubt;
 mod duties;
 mod gates;
 mod graph;
@@ -47,6 +48,7 @@ pub use self::alerts::{Alert, Crowd};
 use self::alerts::Alerts;
 use self::command::Command;
 use self::context::Context;
+use self::doubt::Doubt;
 use self::job::Duty;
 use self::owners::Draining;
 use self::state::ManagerState;
@@ -132,6 +134,7 @@ pub struct Manager {
     /// It halts as soon as what it has written is durable.
     ending: bool,
     halted: bool,
+    doubt: Doubt,
     /// When a gate was heard last.
     gate_heard: Instant,
     heartbeat_no: u64,
@@ -177,6 +180,7 @@ impl Manager {
             draining: None,
             ending: false,
             halted: false,
+            doubt: Doubt::default(),
             gate_heard: Instant::ZERO,
             heartbeat_no: 0,
             told: Told::default(),
@@ -338,6 +342,7 @@ impl Manager {
 
     fn start(&mut self, now: Now, out: &mut Effects) {
         self.gate_heard = now.mono;
+        self.doubt = Doubt::new(now.mono, self.ledger.boots());
         self.pool.start(now);
         self.ledger.start(now, &mut self.store, out);
         self.swim.start(now, out);
@@ -346,11 +351,15 @@ impl Manager {
     }
 
     fn connected(&mut self, now: Now, peer: NodeId, how: (BootNo, Dialect), out: &mut Effects) {
+        let (boot, _) = how;
         self.links.connected(now, peer, how, out);
         self.pool.disconnected(peer);
         if self.is_gate(peer) {
+            self.doubt.meet_gate(now.mono);
             self.heartbeat(now, peer, out);
             self.hurry(peer);
+        } else if self.is_manager(peer) && self.doubt.meet(peer, boot) {
+            self.dirty.extend(self.ledger.state().jobs.keys().copied());
         }
     }
 
@@ -478,6 +487,7 @@ impl Manager {
 
     /// Does the duties of a record, or forgets what is left of a dropped one.
     fn look_at(&mut self, now: Now, job: JobId, out: &mut Effects) {
+        let sure_at = self.sure_at();
         let Some(record) = self.ledger.state_mut().jobs.get_mut(&job) else {
             return self.forget(job, out);
         };
@@ -490,6 +500,7 @@ impl Manager {
             rng: &mut self.rng,
             may_act: self.active,
             gate_heard: self.gate_heard,
+            sure_at,
             out,
             proposals: Vec::new(),
             wake: None,

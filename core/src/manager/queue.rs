@@ -59,8 +59,9 @@ impl Manager {
             return;
         }
         let mut seats = self.seats(now);
-        let me = self.config.node;
-        let jobs: Vec<JobId> = self.waiting(|record| record.facts.owner == me).collect();
+        let (me, sure_at) = (self.config.node, self.sure_at());
+        let may_begin = |record: &DcJob| record.facts.owner == me && !record.is_doubtful(now.mono, sure_at);
+        let jobs: Vec<JobId> = self.waiting(may_begin).collect();
         for job in jobs {
             let Some(record) = self.ledger.state_mut().jobs.get_mut(&job) else { continue };
             let (planned, held_back) = record.plan_waiting(now, &mut seats);

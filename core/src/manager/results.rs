@@ -7,6 +7,7 @@ use super::context::Context;
 use super::job::{DcJob, Outbox};
 use crate::fault::{Fault, FaultCode};
 use crate::id::{DcEpoch, NodeId, WorkflowIx};
+use crate::jobs::JobStatus;
 use crate::observe::{Observation, Stale};
 use crate::wire::Message;
 
@@ -19,6 +20,11 @@ pub enum Notice {
     Workflow(WorkflowIx),
     /// `DcFinal`.
     Final,
+}
+
+/// How the job is over, where a gate says so.
+pub fn over(fault: &Fault) -> Option<JobStatus> {
+    if let FaultCode::AlreadyTerminal(status) = fault.code { Some(status) } else { None }
 }
 
 impl DcJob {
@@ -102,8 +108,14 @@ impl DcJob {
             return Err(Observation::Ignored(Stale::Duplicate));
         }
         match stored {
-            Ok(()) => notice.acked = true,
+            Ok(()) => {
+                notice.acked = true;
+                self.live.wanted |= which == Notice::Owner;
+            }
+            Err(fault) if over(&fault).is_some() && which == Notice::Owner => notice.acked = true,
             Err(fault) if fault.code == FaultCode::NotOwner && fault.owner.is_some() => {
+                // A gate that says so of an owner change has looked whether the job is over.
+                self.live.wanted |= which == Notice::Owner;
                 // The named gate is asked at once, but a circle of redirects is not followed faster than repeats.
                 if self.live.gate_hint != fault.owner {
                     self.live.gate_hint = fault.owner;

@@ -25,9 +25,10 @@ impl DcJob {
         }
         let stopping = self.facts.verdict.is_some() || self.known(workflow).facts.failing;
         match self.known(workflow).facts.status {
-            WorkflowStatus::Ready => cx.wants_cores = true,
+            WorkflowStatus::Ready => cx.wants_cores |= !self.waits_for_a_gate(cx),
             WorkflowStatus::RetryWait => self.wait_to_retry(cx, workflow),
             _ if stopping => self.stop_shards(cx, workflow),
+            WorkflowStatus::Dispatching if self.waits_for_a_gate(cx) => {}
             WorkflowStatus::Dispatching => self.gather(cx, workflow),
             WorkflowStatus::Running => self.keep_running(cx, workflow),
             _ => {}
@@ -75,7 +76,7 @@ impl DcJob {
             .retry_at
             .get_or_insert_with(|| now + backoff(timing.backoff_base, timing.backoff_cap, tries, cx.rng));
         if at <= now {
-            cx.wants_cores = true;
+            cx.wants_cores |= !self.waits_for_a_gate(cx);
         } else {
             cx.wake_at(at);
         }
@@ -232,6 +233,7 @@ impl DcJob {
         for (no, phase) in shards {
             match phase {
                 ShardPhase::Running => self.keep_one_running(cx, workflow, no),
+                ShardPhase::Reserved if self.waits_for_a_gate(cx) => {}
                 ShardPhase::Reserved => self.reserve_replacement(cx, workflow, no),
                 ShardPhase::Lost => self.want_replacement(cx, workflow, no),
                 ShardPhase::GivenUp | ShardPhase::Done(_) => {}
@@ -324,7 +326,7 @@ impl DcJob {
             .retry_at
             .get_or_insert_with(|| now + backoff(timing.backoff_base, timing.backoff_cap, tries, cx.rng));
         if at <= now {
-            cx.wants_cores = true;
+            cx.wants_cores |= !self.waits_for_a_gate(cx);
         } else {
             cx.wake_at(at);
         }

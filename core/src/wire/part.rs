@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use minicbor::{Decode, Encode};
 
 use crate::federation::Reach;
+use crate::guard::Condition;
 use crate::id::{BootNo, DcEpoch, DcId, NodeId, RunId, Term};
 use crate::jobs::{JobStatus, Outcome, ShardRun, Totals};
 
@@ -78,9 +79,26 @@ pub struct GateView {
     /// Each configured datacenter; at most [`GateView::MAX_DCS`].
     #[n(2)]
     pub reaches: Vec<(DcId, Reach)>,
+    /// How loaded the sender is.
+    #[n(3)]
+    #[cbor(default)]
+    pub condition: Condition,
 }
 
 impl GateView {
+    /// How many datacenters answer the sender.
+    pub fn reachable(&self) -> usize {
+        self.reaches.iter().filter(|(_, reach)| *reach == Reach::Reachable).count()
+    }
+
+    /// Whether the sender should get jobs of others, and lead: it is no more than busy, and not all datacenters are lost
+    /// to it.
+    pub fn is_ready(&self) -> bool {
+        let lost = |reach: &Reach| matches!(reach, Reach::Suspected | Reach::Unreachable);
+        let all_lost = !self.reaches.is_empty() && self.reaches.iter().all(|(_, reach)| lost(reach));
+        self.condition <= Condition::Busy && !all_lost
+    }
+
     /// Most datacenters of one view; those beyond are not told.
     pub const MAX_DCS: usize = 256;
 }

@@ -199,7 +199,12 @@ fn from_gates() -> Vec<Message> {
         Message::DcOwnerChangedAck { job, dc_epoch, stored: Ok(gate_epoch) },
         Message::Reconcile { jobs: vec![(job, gate_epoch)] },
         Message::Forget { jobs: vec![job] },
-        Message::GateView(GateView { boot: BootNo(1), version: 9, reaches: vec![(dc(), Reach::Suspected)] }),
+        Message::GateView(GateView {
+            boot: BootNo(1),
+            version: 9,
+            reaches: vec![(dc(), Reach::Suspected)],
+            condition: Condition::Busy,
+        }),
     ]
 }
 

@@ -467,7 +467,7 @@ fn configs(managers: u8, gates: u8) -> Vec<NodeConfig> {
         .collect();
     let of =
         |role| peers.iter().filter(|(is, _)| *is == role).map(|(_, peer)| peer.clone()).collect::<Vec<_>>();
-    let datacenters = vec![Datacenter { dc, managers: of(Role::Manager) }];
+    let datacenters = vec![Datacenter { dc, managers: of(Role::Manager), region: dc }];
     let config = |(role, peer): &(Role, Peer)| NodeConfig {
         cluster: "fuzz".into(),
         role: *role,

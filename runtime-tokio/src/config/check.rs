@@ -102,6 +102,8 @@ pub struct Member {
 pub struct NamedDatacenter {
     /// Its name.
     pub dc: DcId,
+    /// With which others it is judged together.
+    pub region: DcId,
     /// Its managers.
     pub managers: Vec<Member>,
 }
@@ -236,14 +238,16 @@ fn check_roster(file: &File, role: Role, dc: DcId) -> Result<NamedRoster, Wrong>
     let mut seen = HashSet::new();
     let mut datacenters = Vec::new();
     for section in &file.datacenters {
-        let DatacenterSection { name, managers } = section;
+        let DatacenterSection { name, region, managers } = section;
         if !seen.insert(name.get_ref().0) {
             return wrong(name.span(), format!("two datacenters are named \"{}\"", name.get_ref().0));
         }
         if managers.is_empty() {
             return wrong(name.span(), format!("datacenter \"{}\" has no managers", name.get_ref().0));
         }
-        datacenters.push(NamedDatacenter { dc: name.get_ref().0, managers: members(managers, "managers")? });
+        let dc = name.get_ref().0;
+        let region = region.as_ref().map_or(dc, |region| region.0);
+        datacenters.push(NamedDatacenter { dc, region, managers: members(managers, "managers")? });
     }
     if role != Role::Gate {
         datacenters.retain(|known| known.dc == dc);

@@ -97,6 +97,7 @@ pub(super) struct MemberSection {
 #[serde(deny_unknown_fields)]
 pub(super) struct DatacenterSection {
     pub(super) name: Spanned<DcName>,
+    pub(super) region: Option<DcName>,
     pub(super) managers: Vec<MemberSection>,
 }
 

@@ -65,6 +65,9 @@ impl Testimony {
             | Observation::Member { .. }
             | Observation::DcReach { .. }
             | Observation::DcHealth { .. }
+            | Observation::RegionHealth { .. }
+            | Observation::GateReadiness { .. }
+            | Observation::NetworkSlow { .. }
             | Observation::DcLeader { .. }
             | Observation::PartitionHealed
             | Observation::CircuitClosed(_)

@@ -293,9 +293,11 @@ fn roster(seats: &[Seat]) -> NamedRoster {
             Role::Manager => match roster.datacenters.iter_mut().find(|known| known.dc == seat.claims.dc) {
                 Some(known) => known.managers.push(member(seat)),
                 None => {
-                    roster
-                        .datacenters
-                        .push(NamedDatacenter { dc: seat.claims.dc, managers: vec![member(seat)] });
+                    roster.datacenters.push(NamedDatacenter {
+                        dc: seat.claims.dc,
+                        region: seat.claims.dc,
+                        managers: vec![member(seat)],
+                    });
                 }
             },
             Role::Worker => {}

@@ -196,7 +196,7 @@ impl NodeSetup {
         };
         for datacenter in &self.roster.datacenters {
             let managers = self.peers(claims, Role::Manager, datacenter.dc, &datacenter.managers).await?;
-            roster.datacenters.push(Datacenter { dc: datacenter.dc, managers });
+            roster.datacenters.push(Datacenter { dc: datacenter.dc, managers, region: datacenter.region });
         }
         Ok(NodeConfig {
             cluster: claims.cluster.clone(),

@@ -76,7 +76,11 @@ impl Cluster {
             |name: &str, bound: &Bound| Member { name: name.into(), address: bound.addr.to_string() };
         let roster = NamedRoster {
             gates: vec![member("gate", &gate)],
-            datacenters: vec![NamedDatacenter { dc, managers: vec![member("manager", &manager)] }],
+            datacenters: vec![NamedDatacenter {
+                dc,
+                region: dc,
+                managers: vec![member("manager", &manager)],
+            }],
         };
         let mut cluster = Self {
             dir: tempfile::tempdir().unwrap(),

@@ -69,13 +69,23 @@ const fn is_zero(ppm: &u32) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatacenterPlan {
-    /// Its name, which is also the region of its nodes.
+    /// Its name, which is also the region of its nodes on the network.
     pub name: String,
+    /// With which others a gate judges it together; by itself where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
     /// How many managers.
     pub managers: u16,
     /// Its workers, by place.
     #[serde(rename = "worker")]
     pub workers: Vec<WorkerPlan>,
+}
+
+impl DatacenterPlan {
+    /// With which others it is judged together.
+    pub fn region(&self) -> &str {
+        self.region.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// One worker.

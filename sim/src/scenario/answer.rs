@@ -41,7 +41,10 @@ impl Fields {
             Answer::Result(result) => self.result(scene, result),
             Answer::Jobs { jobs, .. } => self.number("count", jobs.len() as u64),
             Answer::Datacenters(views) => views.iter().for_each(|view| self.dc_view(scene, view)),
-            Answer::Members(views) => views.iter().for_each(|view| self.member_view(view)),
+            Answer::Members(views) => {
+                self.number("leaders", views.iter().filter(|view| view.leader).count() as u64);
+                views.iter().for_each(|view| self.member_view(view));
+            }
             Answer::Stream | Answer::NothingFollows => {}
         }
     }
@@ -69,6 +72,8 @@ impl Fields {
         self.number(&name("total_cores"), u64::from(view.capacity.total_cores));
         self.number(&name("free_cores"), u64::from(view.capacity.free_cores));
         self.number(&name("workers"), u64::from(view.capacity.workers));
+        self.text(&name("health"), &format!("{:?}", view.health));
+        self.text(&name("region_health"), &format!("{:?}", view.region_health));
         if let Some(rtt) = view.rtt_us {
             self.number(&name("rtt_us"), u64::from(rtt));
         }
@@ -79,6 +84,8 @@ impl Fields {
         self.text(&name("status"), &format!("{:?}", view.status));
         self.yes(&name("leader"), view.leader);
         self.yes(&name("active"), view.active);
+        self.yes(&name("ready"), view.ready);
+        self.number(&name("reaches"), u64::from(view.reaches));
         self.number(&name("jobs"), u64::from(view.jobs));
     }
 }

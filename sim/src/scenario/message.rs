@@ -53,6 +53,7 @@ impl Fields {
                 self.outcome(scene, recorded);
             }
             Message::GateView(view) => {
+                self.text("condition", name_of(&view.condition).as_str());
                 for (dc, reach) in &view.reaches {
                     self.text(dc.as_str(), name_of(reach).as_str());
                 }

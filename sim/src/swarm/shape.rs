@@ -52,6 +52,7 @@ pub(super) fn cluster(dice: Dice, options: &Options) -> ClusterPlan {
         let worker =
             |n| WorkerPlan { cores: dice.range("cores", dc * 16 + n, 2, 8) as u16, executors: Vec::new() };
         DatacenterPlan {
+            region: None,
             name: format!("dc-{}", char::from(b'a' + dc as u8)),
             managers: dice.one_of("managers", dc, &[1, 3]),
             workers: (0..workers).map(worker).collect(),

@@ -256,7 +256,8 @@ pub(super) fn configs(cluster: &ClusterPlan, hosts: &[HostInfo]) -> Vec<NodeConf
     let mut datacenters = Vec::new();
     for plan in &cluster.datacenters {
         if let Ok(dc) = DcId::new(&plan.name) {
-            datacenters.push(Datacenter { dc, managers: peers(Role::Manager, dc) });
+            let region = DcId::new(plan.region()).unwrap_or(dc);
+            datacenters.push(Datacenter { dc, managers: peers(Role::Manager, dc), region });
         }
     }
     let config = |(ix, host): (usize, &HostInfo)| {

@@ -241,3 +241,20 @@ fn a_manager_that_does_not_answer_is_let_alone_and_tried_once() {
     assert!(observed(&out).contains(&closed), "{out:?}");
     assert!(dispatched(&world.pass(2_000)).len() >= 2, "the others follow");
 }
+
+#[test]
+fn who_asks_to_own_a_job_that_is_over_is_told_so() {
+    let mut world = World::new();
+    world.up("eu-m0", 50);
+    let (job, _) = world.submit(sleep_job());
+    world.accept("eu-m0", job);
+    let ask = |world: &mut World| {
+        let changed = Message::DcOwnerChanged { job, dc_epoch: DcEpoch(1), owner: manager("eu-m0") };
+        let answers = sent(&world.hear("eu-m0", changed));
+        let [(_, Message::DcOwnerChangedAck { stored, .. })] = &answers[..] else { panic!("{answers:?}") };
+        stored.as_ref().map(|_| ()).map_err(|fault| fault.code)
+    };
+    assert_eq!(ask(&mut world), Ok(()), "it is wanted");
+    world.finish("eu-m0", job);
+    assert_eq!(ask(&mut world), Err(FaultCode::AlreadyTerminal(JobStatus::Completed)));
+}

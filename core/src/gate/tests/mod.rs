@@ -121,6 +121,7 @@ impl World {
                     peer(manager(&manager_name), &manager_name, port + ix)
                 })
                 .collect(),
+            region: dc(name),
         };
         let mut config = NodeConfig {
             cluster: "test".to_string(),

@@ -48,7 +48,8 @@ pub fn config() -> NodeConfig {
         addr: addr(ME),
         roster: Roster {
             gates: [peer(GATE, "g1"), peer(GATE2, "g2")].to_vec(),
-            datacenters: [Datacenter { dc: dc(), managers: [peer(ME, "m1")].to_vec() }].to_vec(),
+            datacenters: [Datacenter { dc: dc(), managers: [peer(ME, "m1")].to_vec(), region: dc() }]
+                .to_vec(),
         },
         offer: Offer::default(),
         timing: Timing::for_role(Role::Manager),

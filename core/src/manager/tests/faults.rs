@@ -427,8 +427,10 @@ fn a_restart_goes_on_from_the_rows() {
             held: Ok([held(1, RunPhase::Running)].to_vec()),
         },
     );
+    let asks = |message: &Message| matches!(message, Message::DcOwnerChanged { job: JOB, .. });
     bench.pass(20_000);
-    assert_eq!(bench.sent(), [], "it runs: nothing to do");
+    let sent = bench.sent();
+    assert!(sent.iter().all(|(to, message)| *to == GATE && asks(message)), "it runs: {sent:?}");
     bench.result(W2, run(1, 1), Outcome::Completed, requests(20, 60_000));
     let report = final_of(&bench.sent());
     assert_eq!((report.status, report.workflows[0].totals.ok), (JobStatus::Completed, 30));

@@ -34,7 +34,7 @@ fn member(no: usize) -> NodeId {
 impl Tier {
     fn new() -> Self {
         let peer = |no: usize| Peer { node: member(no), name: no.to_string(), addr: addr(member(no)) };
-        let managers = [Datacenter { dc: dc(), managers: (0..3).map(peer).collect() }].to_vec();
+        let managers = [Datacenter { dc: dc(), managers: (0..3).map(peer).collect(), region: dc() }].to_vec();
         let manager = |no: usize| {
             let mut config = config();
             (config.node, config.addr) = (member(no), addr(member(no)));
@@ -310,6 +310,11 @@ fn a_successor_replaces_what_no_worker_holds() {
         condition: Condition::default(),
     };
     tier.from(successor, W1, beat);
+    tier.pass(1_000);
+    let reserves = |(_, _, message): &(usize, NodeId, Message)| matches!(message, Message::ReserveShard(_));
+    assert!(!tier.sent().iter().any(reserves), "a young process waits for a gate's word");
+    let ack = Message::DcOwnerChangedAck { job: JOB, dc_epoch: DcEpoch(2), stored: Ok(GateEpoch(1)) };
+    tier.from(successor, GATE, ack);
     tier.pass(1_000);
     let sent = tier.sent();
     let again = sent.iter().find_map(|(_, _, message)| match message {

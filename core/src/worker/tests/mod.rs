@@ -74,7 +74,11 @@ impl Stage {
             addr: Addr { ip: [9; 16], port: 9 },
             roster: Roster {
                 gates: vec![],
-                datacenters: vec![Datacenter { dc: dc(), managers: vec![peer(M1, "m1"), peer(M2, "m2")] }],
+                datacenters: vec![Datacenter {
+                    dc: dc(),
+                    managers: vec![peer(M1, "m1"), peer(M2, "m2")],
+                    region: dc(),
+                }],
             },
             offer: Offer { cores: 4, executors: vec![ExecutorKind::Sleep, ExecutorKind::Http] },
             timing: Timing::for_role(Role::Worker),
