@@ -103,7 +103,8 @@ impl Gossip {
     /// Stops sending about a subject.
     pub fn remove(&mut self, about: Ix) {
         let slots = &self.slots;
-        if let Some(place) = self.about.find(hash(about), |place| slots[place as usize].rumour.about == about) {
+        if let Some(place) = self.about.find(hash(about), |place| slots[place as usize].rumour.about == about)
+        {
             self.unlink(place as u16);
             self.drop(place as u16);
         }

@@ -10,8 +10,8 @@ use tidegate_core::{Duration, Effect, Effects, Instant, Now, Observation};
 
 use crate::world::{Member, Wants, mix};
 
-/// Facts of one question: so many fit at any life.
-const FACTS: usize = 40;
+/// Facts of one question: so many fit at any life that they share.
+const FACTS: usize = 60;
 
 /// Its id: well spread, in the realm of all others, and its number can be read from it.
 fn id(n: u32) -> NodeId {

@@ -266,7 +266,8 @@ proptest! {
 /// One of few realms, networks, ports and lives, or of lives and addresses that do not fit.
 fn identity(who: usize, draw: u64) -> rows::Identity {
     let part = |at: u32, count: u64| (draw >> at) % count;
-    let mut ip = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, part(0, 3) as u8, part(4, 250) as u8, who as u8];
+    let mut ip =
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, part(0, 3) as u8, part(4, 250) as u8, who as u8];
     ip[3] = u8::from(part(12, 5) == 0);
     let boot = [1, 2, 65_535, 65_536, 1 << 20][part(16, 5) as usize];
     let refutes = [0, 0, 7, 65_535, 65_536][part(20, 5) as usize];
