@@ -8,9 +8,22 @@ use sha2::{Digest, Sha256};
 macro_rules! bytes16 {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
         pub struct $name(pub [u8; 16]);
 
+        impl Ord for $name {
+            /// As bytes, the first one first: compared as one number, for maps do this often.
+            #[inline]
+            fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+                u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
+            }
+        }
+        impl PartialOrd for $name {
+            #[inline]
+            fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+                Some(self.cmp(other))
+            }
+        }
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Display::fmt(self, f)
@@ -84,7 +97,9 @@ mod serde_texts {
 pub struct BadId;
 
 bytes16! {
-    /// A node, across restarts and addresses: the first 16 bytes of SHA-256 over (cluster, role, datacenter, name).
+    /// A node, across restarts and addresses: 8 bytes of SHA-256 over (cluster, role, datacenter, name), then 8 over
+    /// (cluster, datacenter), its *realm*. The first half alone tells nodes apart. Members of one group share the second,
+    /// so lists of them need not repeat it.
     NodeId
 }
 bytes16! {
@@ -99,15 +114,51 @@ bytes16! {
 impl NodeId {
     /// The id of a configured node. `dc` is empty for gates.
     pub fn derive(cluster: &str, role: Role, dc: &str, name: &str) -> Self {
-        let mut hash = Sha256::new();
-        for part in [cluster, role.as_str(), dc, name] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part.as_bytes());
-        }
         let mut id = [0; 16];
-        id.copy_from_slice(&hash.finalize()[..16]);
+        id[..8].copy_from_slice(&digest(&[cluster, role.as_str(), dc, name]));
+        id[8..].copy_from_slice(&digest(&[cluster, dc]));
         Self(id)
     }
+
+    /// The half that tells it apart.
+    #[inline]
+    pub fn name(&self) -> [u8; 8] {
+        half(&self.0, 0)
+    }
+
+    /// The half that it shares with all of its cluster and datacenter.
+    #[inline]
+    pub fn realm(&self) -> [u8; 8] {
+        half(&self.0, 8)
+    }
+
+    /// Of both halves.
+    #[inline]
+    pub fn of_halves(name: [u8; 8], realm: [u8; 8]) -> Self {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&name);
+        id[8..].copy_from_slice(&realm);
+        Self(id)
+    }
+}
+
+#[inline]
+fn half(id: &[u8; 16], from: usize) -> [u8; 8] {
+    let mut half = [0; 8];
+    half.copy_from_slice(&id[from..from + 8]);
+    half
+}
+
+/// The first 8 bytes of SHA-256 over texts, each behind its length.
+fn digest(texts: &[&str]) -> [u8; 8] {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text.as_bytes());
+    }
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.finalize()[..8]);
+    first
 }
 
 /// What a node does.

@@ -67,11 +67,8 @@ fn row(world: &mut World, state: &str, slices: usize) {
 }
 
 fn id(n: u32) -> NodeId {
-    let mut id = [0; 16];
     // Spread over the ids, so that neighbours by number are none in the table.
-    id[..8].copy_from_slice(&u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-    id[12..].copy_from_slice(&(n + 1).to_be_bytes());
-    NodeId(id)
+    NodeId::of_halves(u64::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes(), [0xcd; 8])
 }
 
 fn addr(n: u32) -> Addr {

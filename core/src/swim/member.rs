@@ -79,6 +79,7 @@ impl Incarnation {
         self.0
     }
     /// From that number.
+    #[cfg(test)]
     pub(super) const fn from_raw(raw: u64) -> Self {
         Self(raw)
     }

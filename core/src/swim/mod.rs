@@ -32,6 +32,7 @@ mod pack;
 mod packet;
 mod probe;
 mod round;
+mod rows;
 mod rules;
 mod send;
 mod suspicion;
@@ -46,6 +47,7 @@ pub use rules::Rules;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::borrow::Borrow;
 
 use self::awareness::Awareness;
 use self::gossip::Gossip;
@@ -234,7 +236,11 @@ impl Swim {
     }
 
     /// Takes one datagram in. `from` is where it came from.
-    pub fn receive(&mut self, now: Now, from: Addr, packet: Packet, out: &mut Effects) {
+    pub fn receive(&mut self, now: Now, from: Addr, packet: impl Borrow<Packet>, out: &mut Effects) {
+        self.take_in(now, from, packet.borrow(), out);
+    }
+
+    fn take_in(&mut self, now: Now, from: Addr, packet: &Packet, out: &mut Effects) {
         if !packet.is_legal(self.config.rules.packet_facts) {
             return out.push(Effect::Observe(Observation::Malformed(Malformed::Bounds)));
         }

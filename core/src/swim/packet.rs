@@ -17,7 +17,7 @@ pub const PACKET_BYTES_MAX: usize = 1_140;
 /// around.
 pub const FACTS_BYTES_MAX: usize = PACKET_BYTES_MAX - 70;
 /// Most facts in one packet: as many as fit, each at its smallest, beside the sender's.
-pub const FACTS_MAX: usize = (FACTS_BYTES_MAX - pack::LEAST) / pack::LEAST;
+pub const FACTS_MAX: usize = (FACTS_BYTES_MAX - pack::LEAST_FIRST) / pack::LEAST;
 
 /// One datagram. As bytes: a list of the body, the facts as one string (`pack.rs`), and the digest as another where
 /// there is one.
@@ -156,12 +156,12 @@ const _: () = assert!(LEAVES == 128);
 
 impl<C> Encode<C> for Packet {
     fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, c: &mut C) -> Result<(), encode::Error<W::Error>> {
-        let mut facts = Vec::with_capacity(pack::LEAST * (self.facts.len() + 2));
+        let mut facts = Vec::with_capacity(2 * pack::LEAST_FIRST + pack::LEAST * self.facts.len());
         let mut before = None;
         let introduction = self.introduction();
         for fact in core::iter::once(&introduction).chain(&self.facts) {
             pack::put(fact, before, self.from, &mut facts);
-            before = Some(&fact.addr);
+            before = Some(fact);
         }
         e.array(if self.digest.is_some() { 3 } else { 2 })?;
         self.body.encode(e, c)?;
@@ -192,10 +192,10 @@ impl<'b, C> Decode<'b, C> for Packet {
         if own.claim != Claim::Alive {
             return Err(bad("a sender"));
         }
-        let (mut facts, mut before) = (Vec::new(), own.addr);
+        let mut facts: Vec<Fact> = Vec::new();
         while !bytes.is_empty() {
-            let fact = pack::take(&mut bytes, Some(&before), Some(own.node)).ok_or_else(|| bad("a fact"))?;
-            before = fact.addr;
+            let before = facts.last().unwrap_or(&own);
+            let fact = pack::take(&mut bytes, Some(before), Some(own.node)).ok_or_else(|| bad("a fact"))?;
             facts.push(fact);
         }
         let Fact { node: from, incarnation, role, addr, .. } = own;

@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use smallvec::SmallVec;
 
 use super::member::Addr;
-use super::table::{Ix, Short, push_sparingly};
+use super::rows::push_sparingly;
+use super::table::{Ix, Short};
 use crate::id::NodeId;
 use crate::rng::NodeRng;
 use crate::time::Instant;

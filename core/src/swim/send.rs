@@ -30,10 +30,9 @@ pub(super) struct To {
 pub(super) struct Load {
     facts: Vec<Fact>,
     most: usize,
-    /// Bytes that are left, and what the next fact can refer to.
+    /// Bytes that are left, and who sends: what the first fact can refer to.
     room: usize,
-    sender: NodeId,
-    last: Addr,
+    sender: Fact,
 }
 
 impl Load {
@@ -45,12 +44,12 @@ impl Load {
         }
         // Where only the number of facts is limited, as in comparisons, their size does not matter.
         if self.room < UNLIMITED {
-            let size = pack::size(&fact, Some(&self.last), self.sender);
+            let before = self.facts.last().unwrap_or(&self.sender);
+            let size = pack::size(&fact, Some(before), self.sender.node);
             if size > self.room {
                 return false;
             }
             self.room -= size;
-            self.last = fact.addr;
         }
         self.facts.push(fact);
         true
@@ -89,10 +88,9 @@ impl Swim {
 
     /// An empty load for one packet.
     pub(super) fn load(&self) -> Load {
-        let (sender, rules) = (self.config.node, &self.config.rules);
-        let own = pack::size(&own_fact(self), None, sender);
-        let room = rules.packet_bytes - own;
-        Load { facts: Vec::new(), most: rules.packet_facts, room, sender, last: self.config.addr }
+        let (sender, rules) = (own_fact(self), &self.config.rules);
+        let room = rules.packet_bytes - pack::size(&sender, None, sender.node);
+        Load { facts: Vec::new(), most: rules.packet_facts, room, sender }
     }
 
     /// What is held against a node, if anything. Whatever is sent to it carries that first, so that it can refute at

@@ -8,6 +8,7 @@
 //! Each repetition quiesces one group and gives every point of the grid a copy of it with draws of its own.
 
 pub mod plot;
+mod queue;
 pub mod scenes;
 pub mod tables;
 pub mod world;

@@ -4,12 +4,14 @@
 //! In: [`World::new`], how to start, and what happens to whom. Out: [`World::deaths`], counts, and the machines to look
 //! at. It knows no role but one, no disk and no wall clock; what it draws comes from its own seed.
 
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 
 use tidegate_core::config::Peer;
 use tidegate_core::id::{BootNo, NodeId, Role};
 use tidegate_core::swim::{Addr, Body, Chore, Incarnation, MemberStatus, Packet, Rules, Swim, SwimConfig};
 use tidegate_core::{Duration, Effect, Effects, Instant, Now, Observation};
+
+use super::queue::{Entry, Queue};
 
 /// Nanoseconds of a second.
 pub const SECOND: u64 = 1_000_000_000;
@@ -61,15 +63,7 @@ struct Seat {
     wake: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    at: u64,
-    /// Tells entries of one moment apart, in the order in which they came.
-    seq: u32,
-    /// A packet's slot, or with [`WAKE`] a seat.
-    what: u32,
-}
-
+/// An entry of the queue is a packet's slot, or with this a seat.
 const WAKE: u32 = 1 << 31;
 
 /// The world.
@@ -79,13 +73,11 @@ pub struct World {
     anomaly: Anomaly,
     seeds: Vec<Peer>,
     seats: Vec<Seat>,
-    queue: BinaryHeap<std::cmp::Reverse<Entry>>,
+    queue: Queue,
     slots: Vec<Option<(u32, u32, Box<Packet>)>>,
     free: Vec<u32>,
-    seq: u32,
     now: u64,
     rng: u64,
-    out: Effects,
     /// Whether a link from the first to the second carries nothing.
     pub cut: fn(u32, u32) -> bool,
     /// In thousandths.
@@ -113,13 +105,11 @@ impl World {
             anomaly,
             seeds: (0..seeds).map(peer).collect(),
             seats: Vec::new(),
-            queue: BinaryHeap::new(),
+            queue: Queue::default(),
             slots: Vec::new(),
             free: Vec::new(),
-            seq: 0,
             now: 0,
             rng: mix(seed ^ 0x5eed),
-            out: Effects::new(),
             cut: |_, _| false,
             loss_permille: 0,
             deaths: Vec::new(),
@@ -159,13 +149,13 @@ impl World {
 
     fn met(rules: Rules, members: u32, seeds: u32, seed: u64, anomaly: Anomaly) -> Self {
         let mut world = Self::new(rules, members, seeds, seed, anomaly);
+        let mut out = Effects::new();
         for to in 0..members {
             world.start(to);
+            let now = world.time_of(to, 0);
             for from in (0..members).filter(|from| *from != to) {
-                let packet = introduction(from);
-                let now = world.time_of(to, 0);
-                world.seats[to as usize].swim.receive(now, address(from), packet, &mut world.out);
-                world.out.clear();
+                world.seats[to as usize].swim.receive(now, address(from), introduction(from), &mut out);
+                out.clear();
             }
             world.seats[to as usize].swim.changes();
             world.after(to);
@@ -219,9 +209,9 @@ impl World {
         let swim = self.machine(n, boot);
         let seat = &mut self.seats[n as usize];
         (seat.swim, seat.born, seat.down, seat.wake) = (swim, self.now, false, u64::MAX);
-        let now = self.time_of(n, 0);
-        self.seats[n as usize].swim.start(now, &mut self.out);
-        self.perform(n, None);
+        let (now, mut out) = (self.time_of(n, 0), Effects::new());
+        self.seats[n as usize].swim.start(now, &mut out);
+        self.perform(n, None, &mut out);
         self.after(n);
     }
 
@@ -262,15 +252,11 @@ impl World {
 
     /// Lets time pass until then.
     pub fn run_until(&mut self, end: u64) {
-        while let Some(std::cmp::Reverse(entry)) = self.queue.peek().copied() {
-            if entry.at > end {
-                break;
-            }
-            self.queue.pop();
-            self.now = entry.at;
-            match entry.what & WAKE {
-                0 => self.arrive(entry.what),
-                _ => self.wake(entry.what & !WAKE, entry.at),
+        while let Some(Entry { at, what, .. }) = self.queue.pop_until(end) {
+            self.now = at;
+            match what & WAKE {
+                0 => self.arrive(what),
+                _ => self.wake(what & !WAKE, at),
             }
         }
         self.now = end;
@@ -329,9 +315,9 @@ impl World {
             return;
         }
         self.steps += 1;
-        let now = self.time_of(to, 0);
-        self.seats[to as usize].swim.receive(now, address(from), *packet, &mut self.out);
-        self.perform(to, None);
+        let (now, mut out) = (self.time_of(to, 0), Effects::new());
+        self.seats[to as usize].swim.receive(now, address(from), &*packet, &mut out);
+        self.perform(to, None, &mut out);
         self.after(to);
     }
 
@@ -353,8 +339,9 @@ impl World {
             (Some(_), Anomaly::Frozen) => return,
             (Some(until), Anomaly::Loops) => self.wake_loops(n, now, until),
             _ => {
-                self.seats[n as usize].swim.wake(now, &mut self.out);
-                self.perform(n, None);
+                let mut out = Effects::new();
+                self.seats[n as usize].swim.wake(now, &mut out);
+                self.perform(n, None, &mut out);
             }
         }
         self.after(n);
@@ -369,8 +356,9 @@ impl World {
             if chore != Chore::Quiet && self.seats[seat].stuck & lane != 0 {
                 self.seats[seat].swim.postpone(until);
             } else {
-                self.seats[seat].swim.wake_next(now, &mut self.out);
-                self.perform(n, Some(lane));
+                let mut out = Effects::new();
+                self.seats[seat].swim.wake_next(now, &mut out);
+                self.perform(n, Some(lane), &mut out);
             }
         }
     }
@@ -382,12 +370,11 @@ impl World {
         let at = (seat.born + due.as_nanos()).max(self.now);
         if at < seat.wake {
             seat.wake = at;
-            self.push(at, n | WAKE);
+            self.queue.push(at, n | WAKE);
         }
     }
 
-    fn perform(&mut self, n: u32, lane: Option<u8>) {
-        let mut out = std::mem::take(&mut self.out);
+    fn perform(&mut self, n: u32, lane: Option<u8>, out: &mut Effects) {
         for effect in out.drain(..) {
             match effect {
                 Effect::SendDatagram { to, packet } => {
@@ -403,7 +390,6 @@ impl World {
                 _ => {}
             }
         }
-        self.out = out;
     }
 
     fn note(&mut self, observer: u32, node: NodeId, status: MemberStatus) {
@@ -435,25 +421,19 @@ impl World {
             self.slots.len() as u32 - 1
         });
         self.slots[slot as usize] = Some((from, to, packet));
-        self.push(at, slot);
-    }
-
-    fn push(&mut self, at: u64, what: u32) {
-        self.seq = self.seq.wrapping_add(1);
-        self.queue.push(std::cmp::Reverse(Entry { at, seq: self.seq, what }));
+        self.queue.push(at, slot);
     }
 }
 
-/// A member's id: well spread, and its number can be read from it.
+/// A member's id: well spread, in the realm of all others, and its number can be read from it.
 pub fn node_id(n: u32) -> NodeId {
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&mix(u64::from(n) + 1).to_be_bytes());
-    id[12..].copy_from_slice(&n.to_be_bytes());
-    NodeId(id)
+    let mut name = mix(u64::from(n) + 1).to_be_bytes();
+    name[4..].copy_from_slice(&n.to_be_bytes());
+    NodeId::of_halves(name, [0xcd; 8])
 }
 
 fn number(node: NodeId) -> u32 {
-    u32::from_be_bytes([node.0[12], node.0[13], node.0[14], node.0[15]])
+    u32::from_be_bytes([node.0[4], node.0[5], node.0[6], node.0[7]])
 }
 
 fn address(n: u32) -> Addr {

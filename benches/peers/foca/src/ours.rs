@@ -10,19 +10,18 @@ use tidegate_core::{Duration, Effect, Effects, Instant, Now, Observation};
 
 use crate::world::{Member, Wants, mix};
 
-/// Facts of one question: so many fit at any life.
-const FACTS: usize = 40;
+/// Facts of one question: so many fit at any life that they share.
+const FACTS: usize = 60;
 
-/// Its id: well spread, as drawn ones are, and its number can be read from it.
+/// Its id: well spread, in the realm of all others, and its number can be read from it.
 fn id(n: u32) -> NodeId {
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&mix(u64::from(n) + 1).to_be_bytes());
-    id[12..].copy_from_slice(&n.to_be_bytes());
-    NodeId(id)
+    let mut name = mix(u64::from(n) + 1).to_be_bytes();
+    name[4..].copy_from_slice(&n.to_be_bytes());
+    NodeId::of_halves(name, [0xcd; 8])
 }
 
 fn number(id: NodeId) -> u32 {
-    u32::from_be_bytes([id.0[12], id.0[13], id.0[14], id.0[15]])
+    u32::from_be_bytes([id.0[4], id.0[5], id.0[6], id.0[7]])
 }
 
 fn addr(n: u32) -> Addr {

@@ -228,6 +228,78 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Packed rows give back what was written, whether it fits 16 bytes or not.
+    #[test]
+    fn rows_hold_what_was_written(ops in vec((0usize..12, any::<u64>(), 0u8..4), 1..300)) {
+        let (mut rows, mut model) = (rows::Rows::default(), BTreeMap::new());
+        let mut places = BTreeMap::new();
+        for (who, draw, op) in ops {
+            let member = identity(who, draw);
+            let flags = (draw >> 56) as u8 & 0b0111_0011;
+            match (places.get(&who).copied(), op) {
+                (Some(ix), 0) => {
+                    rows.remove(ix);
+                    places.remove(&who);
+                    model.remove(&ix);
+                }
+                (Some(ix), _) => {
+                    rows.set(ix, &member, flags);
+                    model.insert(ix, (member, flags));
+                }
+                (None, _) => {
+                    let ix = rows.add(&member, flags);
+                    prop_assert!(model.insert(ix, (member, flags)).is_none(), "a place of its own");
+                    places.insert(who, ix);
+                }
+            }
+            prop_assert!(rows.used(0).eq(model.keys().copied()));
+            for (ix, (member, flags)) in &model {
+                prop_assert_eq!(rows.identity(*ix), *member);
+                prop_assert_eq!(rows.flags(*ix) & !rows::FAR, *flags);
+                prop_assert!(rows.is_of(*ix, member.node) && !rows.is_of(*ix, id(99)));
+            }
+        }
+    }
+}
+
+/// One of few realms, networks, ports and lives, or of lives and addresses that do not fit.
+fn identity(who: usize, draw: u64) -> rows::Identity {
+    let part = |at: u32, count: u64| (draw >> at) % count;
+    let mut ip =
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, part(0, 3) as u8, part(4, 250) as u8, who as u8];
+    ip[3] = u8::from(part(12, 5) == 0);
+    let boot = [1, 2, 65_535, 65_536, 1 << 20][part(16, 5) as usize];
+    let refutes = [0, 0, 7, 65_535, 65_536][part(20, 5) as usize];
+    rows::Identity {
+        node: NodeId::of_halves([who as u8; 8], [part(24, 3) as u8; 8]),
+        incarnation: Incarnation::new(BootNo(boot), refutes),
+        addr: Addr { ip, port: 7_946 + part(28, 2) as u16 },
+    }
+}
+
+/// Networks are numbered up to a bound; those beyond it are held otherwise, and a number that nobody uses serves again.
+#[test]
+fn there_is_room_for_any_number_of_networks() {
+    let member = |n: u16| {
+        let [high, low] = n.to_be_bytes();
+        let ip = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, high, low, 0, 1];
+        let node = NodeId::of_halves([high, low, 0, 0, 0, 0, 0, 0], [1; 8]);
+        rows::Identity { node, incarnation: life(1), addr: Addr { ip, port: 7_946 } }
+    };
+    let mut rows = rows::Rows::default();
+    for n in 0..400 {
+        assert_eq!(rows.add(&member(n), 0), Ix::from(n));
+    }
+    let near = |rows: &rows::Rows, n: u16| rows.flags(n.into()) & rows::FAR == 0;
+    assert_eq!((0..400).filter(|n| near(&rows, *n)).count(), 256);
+    rows.remove(3);
+    assert_eq!(rows.add(&member(1_000), 0), 3);
+    assert!(near(&rows, 3));
+    assert_eq!(rows.identity(3), member(1_000));
+    assert!((0..400).filter(|n| *n != 3).all(|n| rows.identity(n.into()) == member(n)));
+}
+
 #[test]
 fn the_largest_packet_fits() {
     let last = Incarnation::from_raw((1 << 62) - 1);
@@ -262,25 +334,31 @@ proptest! {
     /// What is packed comes out again, takes as many bytes as a load counts, and as few as are promised.
     #[test]
     fn packing_loses_nothing(packet in super::hostile::any_packet(), mapped in any::<u64>(), near in any::<u64>()) {
-        let shape = |n: usize, addr: &mut Addr| {
+        // Some IPv4-mapped, some of one realm, one network and one life.
+        let shape = |n: usize, fact: &mut Fact| {
             if mapped >> (n % 64) & 1 == 1 {
-                addr.ip[..12].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]);
+                fact.addr.ip[..12].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]);
             }
             if near >> (n % 64) & 1 == 1 {
-                (addr.ip[12], addr.ip[13], addr.port) = (10, 0, 7_946);
+                (fact.addr.ip[12], fact.addr.ip[13], fact.addr.port) = (10, 0, 7_946);
+                fact.node = NodeId::of_halves(fact.node.name(), [7; 8]);
+                fact.incarnation = life(1);
             }
         };
         let mut packet = packet;
-        shape(63, &mut packet.addr);
-        packet.facts.iter_mut().enumerate().for_each(|(n, fact)| shape(n, &mut fact.addr));
-        let (mut bytes, mut counted, mut before) = (Vec::new(), 0, packet.addr);
+        let mut own = packet.introduction();
+        shape(63, &mut own);
+        (packet.from, packet.incarnation, packet.addr) = (own.node, own.incarnation, own.addr);
+        packet.facts.iter_mut().enumerate().for_each(|(n, fact)| shape(n, fact));
+        prop_assert!(pack::size(&own, None, own.node) >= pack::LEAST_FIRST);
+        let (mut bytes, mut counted, mut before) = (Vec::new(), 0, own);
         for fact in &packet.facts {
             let size = pack::size(fact, Some(&before), packet.from);
             prop_assert!(size >= pack::LEAST);
             counted += size;
             pack::put(fact, Some(&before), packet.from, &mut bytes);
             prop_assert_eq!(bytes.len(), counted);
-            before = fact.addr;
+            before = *fact;
         }
         if let Ok(bytes) = encode_packet(&packet) {
             prop_assert_eq!(decode_packet(&bytes), Ok(packet));
