@@ -9,6 +9,7 @@ use super::numbers;
 use super::workers::{Heartbeat, Registered};
 use crate::effect::Effects;
 use crate::fault::{Fault, FaultCode};
+use crate::guard::Condition;
 use crate::id::{BootNo, DcEpoch, DcId, JobId, NodeId, RunId, ShardKey, WorkflowIx};
 use crate::jobs::{ExecutorKind, StopMode, Totals};
 use crate::observe::{Observation, Stale};
@@ -17,6 +18,7 @@ use crate::wire::{HeldShard, Message, RunPhase, ShardReport};
 
 impl Manager {
     pub(super) fn hear_worker(&mut self, now: Now, worker: NodeId, message: Message, out: &mut Effects) {
+        self.pool.heard(now, worker);
         match message {
             Message::RegisterWorker { boot, cores, executors, held } => {
                 self.register(now, worker, boot, (cores, executors), &held, out)
@@ -27,6 +29,9 @@ impl Manager {
                     Some(before) => {
                         self.capacity_changed();
                         self.compare_held(now, worker, &held, out);
+                        if before < Condition::Overloaded && condition == Condition::Overloaded {
+                            self.worker_flips(now, worker, out);
+                        }
                         if before != condition {
                             self.observe(Observation::PeerCondition { node: worker, condition }, out);
                             self.look_at_crowds(now, out);
@@ -36,6 +41,7 @@ impl Manager {
                 }
             }
             Message::ReserveShardReply { run, dc_epoch, reserved } => {
+                self.worker_answered(worker, out);
                 if let Err(fault) = &reserved {
                     self.observe(Observation::Refused(fault.code), out);
                 }
@@ -75,6 +81,9 @@ impl Manager {
                 }
             }
             Message::ShardResult(report) => self.shard_result(now, worker, *report, out),
+            Message::MoreTime { job, dc_epoch, plea } => {
+                self.hear_plea(now, worker, (job, dc_epoch), plea, out)
+            }
             Message::OwnerChangedReply { job, dc_epoch, held } => {
                 self.owner_change_answered(worker, job, dc_epoch, held, out)
             }
@@ -82,7 +91,7 @@ impl Manager {
         }
     }
 
-    fn capacity_changed(&mut self) {
+    pub(super) fn capacity_changed(&mut self) {
         self.cores_wanted = true;
         self.capacity_news = true;
     }
@@ -234,6 +243,9 @@ impl Manager {
         if let Some(stored) = stored {
             self.observe_refusal(&stored, out);
             return self.send(worker, Message::ShardResultAck { run, stored }, out);
+        }
+        if let Some(record) = self.ledger.state_mut().jobs.get_mut(&key.job) {
+            record.heard_an_end(now, worker, out);
         }
         // What cannot be proposed now, or is decided before its parts are there, is sent again by its worker.
         let mut numbers = None;
