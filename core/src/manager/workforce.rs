@@ -119,19 +119,22 @@ impl Manager {
             self.capacity_changed();
             self.hurry(worker);
             if known == Some(Registered::New) {
-                self.lose_unheld(worker, held);
+                self.lose_unheld(worker, boot, held);
             }
             self.compare_held(now, worker, held, out);
         }
         self.send(worker, Message::RegisterWorkerReply { boot, accepted }, out);
     }
 
-    /// Another process of the worker: what it does not hold is lost with the one before.
-    fn lose_unheld(&mut self, worker: NodeId, held: &[HeldShard]) {
+    /// Another process of the worker: what was given to the one before, and it does not hold, is lost. Where this process
+    /// is new to a manager that started after it, an old word of it may say less than it holds.
+    fn lose_unheld(&mut self, worker: NodeId, boot: BootNo, held: &[HeldShard]) {
         let dc = self.config.dc;
         let me = self.config.node;
         for (job, record) in &mut self.ledger.state_mut().jobs {
-            if record.facts.owner == me && record.lose_unheld(dc, worker, held, |_, _| true) {
+            if record.facts.owner == me
+                && record.lose_unheld(dc, worker, held, |shard, _| shard.facts.boot < boot)
+            {
                 self.dirty.insert(*job);
             }
         }
