@@ -158,6 +158,7 @@ impl Bench {
             jobs: 0,
             known_workers: 1_000,
             conditions: [1_000, 0, 0, 0],
+            extended: 0,
         };
         self.received("heartbeat", Message::DcHeartbeat(load));
     }

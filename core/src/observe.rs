@@ -7,10 +7,11 @@ use minicbor::{Decode, Encode};
 
 use crate::fault::FaultCode;
 use crate::federation::{Health, Reach};
-use crate::guard::Condition;
+use crate::guard::{Condition, Pace};
 use crate::id::{Attempt, DcEpoch, DcId, GateEpoch, JobId, NodeId, RunId, Term, WorkflowIx};
 use crate::jobs::{JobStatus, Outcome, WorkflowStatus};
 use crate::manager::{Alert, Crowd};
+use crate::suspicion::extension::{Denial, Need};
 use crate::swim::MemberStatus;
 use crate::wire::{Features, Malformed};
 
@@ -189,7 +190,7 @@ pub enum Observation {
         dc: DcId,
     },
     /// The gates' log has it that a datacenter does not run the job and that nothing of it will count.
-    #[n(125)]
+    #[n(131)]
     TargetCleared {
         /// The job.
         #[n(0)]
@@ -332,7 +333,8 @@ pub enum Observation {
         #[n(2)]
         reaches: u16,
     },
-    /// A manager has not answered several requests to run a job: it gets no more for a while.
+    /// A manager has not answered several requests to run a job, or a worker several reservations: it gets no more for a
+    /// while.
     #[n(86)]
     CircuitOpened(#[n(0)] NodeId),
     /// It has answered a trial.
@@ -498,6 +500,85 @@ pub enum Observation {
         alert: Alert,
     },
 
+    /// A worker of which nothing is heard gets more time for a job.
+    #[n(104)]
+    MoreTimeGranted {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The worker.
+        #[n(1)]
+        worker: NodeId,
+        /// Why it asked.
+        #[n(2)]
+        need: Need,
+        /// How much it thought that it would need, in milliseconds.
+        #[n(3)]
+        wants_ms: u32,
+        /// What it gets, in milliseconds.
+        #[n(4)]
+        time_ms: u32,
+        /// How many more grants there can be.
+        #[n(5)]
+        left: u8,
+        /// At most one.
+        #[n(6)]
+        warning: bool,
+    },
+    /// It gets none.
+    #[n(105)]
+    MoreTimeDenied {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The worker.
+        #[n(1)]
+        worker: NodeId,
+        /// Why it asked.
+        #[n(2)]
+        need: Need,
+        /// Why not.
+        #[n(3)]
+        denial: Denial,
+        /// What was done at the last grant: items, or thousandths of the time.
+        #[n(4)]
+        before: u64,
+        /// What is done now.
+        #[n(5)]
+        now: u64,
+    },
+
+    /// A worker leaves so many requests without an answer that it gets none for a while; it has for so long.
+    #[n(106)]
+    WorkerUnhealthy {
+        /// The worker.
+        #[n(0)]
+        worker: NodeId,
+        /// Since it began, in milliseconds; 0 where it begins.
+        #[n(1)]
+        for_ms: u32,
+    },
+    /// A worker is fit for work now and not then: it gets work last for a while.
+    #[n(107)]
+    WorkerHeld {
+        /// The worker.
+        #[n(0)]
+        worker: NodeId,
+        /// For how long, in milliseconds.
+        #[n(1)]
+        for_ms: u32,
+    },
+    /// How the runs of a worker get on has changed.
+    #[n(108)]
+    WorkerPace {
+        /// The worker.
+        #[n(0)]
+        worker: NodeId,
+        /// How.
+        #[n(1)]
+        pace: Pace,
+    },
+
     // ---- worker ----
     /// Cores are kept for a run.
     #[n(120)]
@@ -521,6 +602,32 @@ pub enum Observation {
     /// A run's owner was gone for too long; its orphan policy took effect.
     #[n(124)]
     Orphaned(#[n(0)] RunKey),
+    /// No progress of a job was acknowledged for long: its manager is asked for more time. Until it answers, or
+    /// acknowledges progress, the worker asks nothing else.
+    #[n(125)]
+    MoreTimeAsked {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// Counts these requests.
+        #[n(1)]
+        seq: u64,
+        /// Why.
+        #[n(2)]
+        need: Need,
+        /// Runs of the job that are under way.
+        #[n(3)]
+        active: u16,
+        /// Those that will end after the deadline.
+        #[n(4)]
+        overdue: u16,
+        /// How much of their time is over, in thousandths.
+        #[n(5)]
+        permille: u16,
+        /// How much time the worker thinks that it needs beyond the deadline, in milliseconds.
+        #[n(6)]
+        wants_ms: u32,
+    },
 }
 
 /// A run, without the datacenter, which is the observing node's own.

@@ -106,6 +106,7 @@ impl Scene {
             jobs: 0,
             known_workers: 4,
             conditions: [4, 0, 0, 0],
+            extended: 0,
         };
         change(&mut load);
         let mut out = Effects::new();

@@ -50,7 +50,7 @@ use crate::effect::{Effect, Effects, HaltReason};
 use crate::event::Event;
 use crate::fault::Fault;
 use crate::federation::{self, Federation};
-use crate::guard::{Breakers, Usage};
+use crate::guard::{Breakers, Patience, Usage};
 use crate::id::{CallId, DcId, GateEpoch, JobId, NodeId, Role};
 use crate::ledger::{Applied, Ledger};
 use crate::link::Links;
@@ -154,7 +154,7 @@ impl Gate {
             swim: Swim::new(swim, boot.seed),
             links: Links::new(boot.seed).in_turn(federation::turns(config)),
             federation: Federation::new(config, boot.boot),
-            breakers: Breakers::default(),
+            breakers: Breakers::new(Patience::WITH_MANAGERS),
             wheel: Wheel::default(),
             rng: NodeRng::new(boot.seed, STREAM),
             job_ids: JobIds::new(boot.seed),

@@ -3,9 +3,9 @@
 //! | in | Closed | Open | Half open |
 //! |---|---|---|---|
 //! | [`Breakers::allows`] | yes | no | yes, until a trial is under way |
-//! | [`Breakers::failed`] | counts; opens at [`FAILURES`] within [`WINDOW`] | too late to count | opens again |
+//! | [`Breakers::failed`] | counts; opens at [`Patience::failures`] within its window | too late to count | opens again |
 //! | [`Breakers::answered`] | forgets its failures | too late to count | closes |
-//! | [`OPEN_FOR`] passes | | half open | |
+//! | [`Patience::open_for`] passes | | half open | |
 //!
 //! A failure is silence: a peer that refuses is well. Nothing that is critical asks here. There are no timers: what the
 //! state is follows from the time of asking, and asking changes nothing.
@@ -16,63 +16,91 @@ use smallvec::SmallVec;
 use crate::id::NodeId;
 use crate::time::{Duration, Instant};
 
-/// Failures that open a circuit, if they lie within [`WINDOW`].
-pub const FAILURES: usize = 3;
-/// See [`FAILURES`].
-pub const WINDOW: Duration = Duration::from_secs(30);
-/// Then a peer is let alone for this long, and tried once.
-pub const OPEN_FOR: Duration = Duration::from_secs(10);
+/// How much a circuit bears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Failures that open it, if they lie within `window`; at most 5.
+    pub failures: usize,
+    /// See `failures`.
+    pub window: Duration,
+    /// Then a peer is let alone for this long, and tried once.
+    pub open_for: Duration,
+}
+
+impl Patience {
+    /// Of a gate with managers.
+    pub const WITH_MANAGERS: Self =
+        Self { failures: 3, window: Duration::from_secs(30), open_for: Duration::from_secs(10) };
+    /// Of a manager with workers: each failure took two requests and ten seconds.
+    pub const WITH_WORKERS: Self =
+        Self { failures: 5, window: Duration::from_secs(60), open_for: Duration::from_secs(30) };
+}
 
 /// The circuits of those that have failed of late. Gone with the peer's connection.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Breakers {
+    patience: Patience,
     peers: BTreeMap<NodeId, Breaker>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Breaker {
     /// The newest failures, oldest first.
-    failures: SmallVec<[Instant; FAILURES]>,
+    failures: SmallVec<[Instant; 5]>,
     /// Opened, until then; half open afterwards.
     open_until: Option<Instant>,
+    /// When it opened first since it was closed.
+    since: Option<Instant>,
     /// Half open, and one request is under way, since then. One of which nobody tells the outcome is forgotten in time.
     trial: Option<Instant>,
 }
 
 impl Breakers {
+    /// All of them closed.
+    pub const fn new(patience: Patience) -> Self {
+        Self { patience, peers: BTreeMap::new() }
+    }
+
+    /// Since when a peer does not answer: when its circuit opened that has not been closed since.
+    pub fn failing_since(&self, peer: NodeId) -> Option<Instant> {
+        self.peers.get(&peer)?.since
+    }
+
     /// Whether a request may go to a peer.
     pub fn allows(&self, now: Instant, peer: NodeId) -> bool {
         self.peers.get(&peer).is_none_or(|breaker| match breaker.open_until {
             None => true,
-            Some(until) => now >= until && !breaker.on_trial(now),
+            Some(until) => now >= until && !breaker.on_trial(now, self.patience),
         })
     }
 
-    /// A request went to a peer: where the circuit is half open, it is the trial.
-    pub fn sent(&mut self, now: Instant, peer: NodeId) {
-        if let Some(breaker) = self.peers.get_mut(&peer) {
-            breaker.trial = breaker.open_until.map(|_| now);
-        }
+    /// A request went to a peer: where the circuit is half open, it is the trial. Tells whether it is.
+    pub fn sent(&mut self, now: Instant, peer: NodeId) -> bool {
+        let Some(breaker) = self.peers.get_mut(&peer) else { return false };
+        breaker.trial = breaker.open_until.map(|_| now);
+        breaker.trial.is_some()
     }
 
     /// A request had no answer. Tells whether that opened the circuit.
     pub fn failed(&mut self, now: Instant, peer: NodeId) -> bool {
+        let Patience { failures, window, open_for } = self.patience;
         let breaker = self.peers.entry(peer).or_default();
         match breaker.open_until {
             Some(_) if breaker.trial.is_some() => {}
             // Of a request that left before it opened.
             Some(_) => return false,
             None => {
-                breaker.failures.retain(|at| now.since(*at) < WINDOW);
+                breaker.failures.retain(|at| now.since(*at) < window);
                 breaker.failures.push(now);
-                if breaker.failures.len() < FAILURES {
+                if breaker.failures.len() < failures {
                     return false;
                 }
             }
         }
         breaker.failures.clear();
         breaker.trial = None;
-        breaker.open_until = Some(now + OPEN_FOR);
+        breaker.open_until = Some(now + open_for);
+        breaker.since.get_or_insert(now);
         true
     }
 
@@ -93,8 +121,8 @@ impl Breakers {
 }
 
 impl Breaker {
-    fn on_trial(&self, now: Instant) -> bool {
-        self.trial.is_some_and(|since| now.since(since) < OPEN_FOR)
+    fn on_trial(&self, now: Instant, patience: Patience) -> bool {
+        self.trial.is_some_and(|since| now.since(since) < patience.open_for)
     }
 }
 
@@ -114,7 +142,7 @@ mod tests {
     #[test]
     fn failures_count_for_a_while_and_an_answer_forgets_them_at_once() {
         let twice = || {
-            let mut breakers = Breakers::default();
+            let mut breakers = Breakers::new(Patience::WITH_MANAGERS);
             assert!(!breakers.failed(at(0), PEER) && !breakers.failed(at(5_000), PEER));
             breakers
         };
@@ -138,7 +166,7 @@ mod tests {
 
     /// A circuit that opened at 55 s.
     fn opened() -> Breakers {
-        let mut breakers = Breakers::default();
+        let mut breakers = Breakers::new(Patience::WITH_MANAGERS);
         let opened: Vec<bool> =
             [5, 10, 45, 50, 55].into_iter().map(|s| breakers.failed(at(s * 1_000), PEER)).collect();
         assert_eq!(opened, [false, false, false, false, true], "the first two had left the window");
@@ -170,6 +198,9 @@ mod tests {
         breakers.sent(at(66_000), PEER);
         assert!(breakers.failed(at(71_000), PEER));
         assert!(!breakers.allows(at(80_999), PEER) && breakers.allows(at(81_000), PEER));
+        assert_eq!(breakers.failing_since(PEER), Some(at(55_000)), "since the first opening");
+        breakers.sent(at(82_000), PEER);
+        assert!(breakers.answered(PEER) && breakers.failing_since(PEER).is_none());
     }
 
     #[test]
@@ -188,7 +219,7 @@ mod tests {
 
     #[test]
     fn an_answer_forgets_failures_and_a_lost_connection_everything() {
-        let mut breakers = Breakers::default();
+        let mut breakers = Breakers::new(Patience::WITH_MANAGERS);
         breakers.failed(at(0), PEER);
         breakers.failed(at(1), PEER);
         assert!(!breakers.answered(PEER), "it was closed");
@@ -203,7 +234,7 @@ mod tests {
         /// nothing.
         #[test]
         fn at_most_one_trial_in_each_wait(steps in proptest::collection::vec((0u64..6_000, 0u8..3), 0..200)) {
-            let (mut breakers, mut now, mut opened) = (Breakers::default(), 0, None::<u64>);
+            let (mut breakers, mut now, mut opened) = (Breakers::new(Patience::WITH_MANAGERS), 0, None::<u64>);
             let mut trial = None::<u64>;
             for (ms, what) in steps {
                 now += ms;

@@ -43,6 +43,8 @@ pub struct Context<'a> {
     pub wake: Option<Instant>,
     /// Something of the record waits for cores.
     pub wants_cores: bool,
+    /// Workers that can be reached and have left a request without an answer.
+    pub unanswered: Vec<NodeId>,
 }
 
 impl Context<'_> {

@@ -38,6 +38,7 @@ impl Manager {
                 true => self.pool.conditions(now, &self.config.timing),
                 false => Counts::default(),
             },
+            extended: if self.links.may_use(gate, Feature::MoreTime) { self.extended() } else { 0 },
         };
         self.send(gate, Message::DcHeartbeat(load), out);
     }

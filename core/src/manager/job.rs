@@ -364,6 +364,8 @@ pub struct ShardLive {
     pub result_from: Option<NodeId>,
     /// Not placed again before this.
     pub retry_at: Option<Instant>,
+    /// What its worker had told of its time when that was looked at last, in ms, and when.
+    pub pace_mark: Option<(Instant, u32)>,
     /// When its worker last told of it.
     pub heard: Option<Instant>,
     /// It is being ended because its worker is dead for the job.

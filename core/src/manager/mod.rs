@@ -84,6 +84,8 @@ enum Timer {
     Heartbeat,
     /// The next look at leaving.
     Drain,
+    /// The next look at how workers get on.
+    Pace,
     /// The duties of a job.
     Job(JobId),
 }
@@ -273,6 +275,7 @@ impl Manager {
                     pool.forget_all_but(now, &self.config.timing, |node| swim.status(node).is_some());
                 }
                 Timer::Drain => self.go_on_draining(now, out),
+                Timer::Pace => self.look_at_paces(now, out),
                 Timer::Job(job) => {
                     self.dirty.insert(job);
                 }
@@ -347,6 +350,7 @@ impl Manager {
         self.ledger.start(now, &mut self.store, out);
         self.swim.start(now, out);
         self.wheel.arm(Timer::Heartbeat, now.mono + self.config.timing.dc_heartbeat);
+        self.look_at_paces(now, out);
         self.dirty.extend(self.ledger.state().jobs.keys().copied());
     }
 
@@ -410,7 +414,7 @@ impl Manager {
     fn settle(&mut self, now: Now, out: &mut Effects) {
         self.lose_unheard(now, out);
         loop {
-            self.heed_membership(out);
+            self.heed_membership(now, out);
             let applied = self.ledger.settle(&mut self.store, out);
             if let Some(reason) = applied.halt {
                 self.ending = true;
@@ -505,15 +509,18 @@ impl Manager {
             proposals: Vec::new(),
             wake: None,
             wants_cores: false,
+            unanswered: Vec::new(),
         };
         record.duties(&mut cx);
-        let (proposals, wake, wants_cores) = (cx.proposals, cx.wake, cx.wants_cores);
+        let (proposals, wake, wants_cores, unanswered) =
+            (cx.proposals, cx.wake, cx.wants_cores, cx.unanswered);
         self.cores_wanted |= wants_cores;
         match wake {
             // Never at once: a duty that cannot be done now must not keep the node busy.
             Some(at) => self.wheel.arm(Timer::Job(job), at.max(now.mono + MIN_WAIT)),
             None => drop(self.wheel.disarm(Timer::Job(job))),
         }
+        unanswered.into_iter().for_each(|worker| self.worker_left_it(now, worker, out));
         for (duty, command) in proposals {
             self.propose_for(now, job, duty, command, out);
         }

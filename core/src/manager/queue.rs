@@ -41,7 +41,7 @@ impl Manager {
         let (promised, timing) = (self.promised(), &self.config.timing);
         let available = self.pool.iter().filter(|(node, _)| self.pool.is_available(now, timing, *node));
         let free = |node| self.pool.free_cores(node, promised.get(&node).copied().unwrap_or(0));
-        available.map(|(node, worker)| worker.seat(node, free(node))).collect()
+        available.map(|(node, worker)| self.pool.seat(now, node, worker, free(node))).collect()
     }
 
     /// The workers as if nothing ran on them: those that are `available`, or those that are away without a goodbye.
@@ -50,7 +50,7 @@ impl Manager {
         let wanted = self.pool.iter().filter(|(node, _)| {
             self.pool.is_available(now, timing, *node) == available && !self.pool.has_left(*node)
         });
-        wanted.map(|(node, worker)| worker.seat(node, worker.cores)).collect()
+        wanted.map(|(node, worker)| self.pool.seat(now, node, worker, worker.cores)).collect()
     }
 
     /// Plans what waits for cores, oldest first.
@@ -66,6 +66,13 @@ impl Manager {
             let Some(record) = self.ledger.state_mut().jobs.get_mut(&job) else { continue };
             let (planned, held_back) = record.plan_waiting(now, &mut seats);
             for plan in planned {
+                for shard in &plan.2 {
+                    if self.pool.given(now, shard.worker)
+                        && let Some(seat) = seats.iter_mut().find(|seat| seat.worker == shard.worker)
+                    {
+                        seat.free = 0;
+                    }
+                }
                 self.propose_plan(now, job, plan, out);
             }
             if held_back {

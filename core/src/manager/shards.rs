@@ -157,6 +157,10 @@ impl DcJob {
         let asked = *shard.live.asked.get_or_insert(now.mono);
         let patience = timing.request_timeout.scale(RESERVE_TRIES, 1);
         if now.mono.since(asked) >= patience {
+            // Of one that could not be asked the silence means nothing.
+            if shard.live.reserve.tries > 0 && cx.pool.is_reachable(worker) {
+                cx.unanswered.push(worker);
+            }
             return Some(Abort::Paid);
         }
         cx.wake_at(asked + patience);

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use super::alerts::Counts;
 use super::place::Seat;
 use crate::config::Timing;
-use crate::guard::Condition;
+use crate::guard::{Breakers, Condition, Flaps, Pace, Patience};
 use crate::id::{BootNo, NodeId};
 use crate::jobs::ExecutorKind;
 use crate::swim::MemberStatus;
@@ -38,17 +38,21 @@ pub struct Worker {
     registered: bool,
     /// When it was heard last.
     heard: Instant,
+    /// How often it stopped being fit for work.
+    flaps: Flaps,
+    /// How the runs get on that it has from this manager.
+    pace: Pace,
 }
 
 impl Worker {
-    /// It as a place for shards, with so many cores to give.
-    pub fn seat(&self, node: NodeId, free: u16) -> Seat {
+    /// It as a place for shards, with so many cores to give, and standing so.
+    fn seat(&self, node: NodeId, free: u16, standing: Condition) -> Seat {
         Seat {
             worker: node,
             boot: self.boot,
             free,
             total: self.cores,
-            condition: self.condition,
+            condition: standing,
             executors: self.executors.clone(),
         }
     }
@@ -83,7 +87,7 @@ pub enum Registered {
 }
 
 /// All workers. An entry for each that registered; at most [`Pool::MAX_WORKERS`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Pool {
     workers: BTreeMap<NodeId, Worker>,
     statuses: BTreeMap<NodeId, MemberStatus>,
@@ -91,6 +95,20 @@ pub struct Pool {
     since: Instant,
     /// When a process registered last that was not known.
     new_at: Instant,
+    /// Workers that leave requests without an answer.
+    circuits: Breakers,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            workers: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            since: Instant::ZERO,
+            new_at: Instant::ZERO,
+            circuits: Breakers::new(Patience::WITH_WORKERS),
+        }
+    }
 }
 
 impl Pool {
@@ -128,6 +146,8 @@ impl Pool {
                 (worker.free_cores, worker.draining, worker.condition)
             });
         let is_again = again.is_some();
+        // A new process is as restless as the one before it.
+        let flaps = self.workers.get(&node).map(|worker| worker.flaps.clone()).unwrap_or_default();
         let worker = Worker {
             boot,
             cores,
@@ -138,6 +158,8 @@ impl Pool {
             condition,
             registered: true,
             heard: now.mono,
+            flaps,
+            pace: Pace::default(),
         };
         self.workers.insert(node, worker);
         if is_again {
@@ -165,11 +187,70 @@ impl Pool {
         if let Some(worker) = self.workers.get_mut(&node) {
             worker.registered = false;
         }
+        self.circuits.forget(node);
     }
 
-    /// What SWIM believes of a worker.
-    pub fn set_status(&mut self, node: NodeId, status: MemberStatus) {
-        self.statuses.insert(node, status);
+    /// What SWIM believes of a worker. Tells whether it was believed to be well before, and is not any more.
+    pub fn set_status(&mut self, node: NodeId, status: MemberStatus) -> bool {
+        let before = self.statuses.insert(node, status);
+        let is_well = |status| !matches!(status, Some(MemberStatus::Suspect | MemberStatus::Dead));
+        is_well(before) && !is_well(Some(status))
+    }
+
+    /// A worker stopped being fit for work. Tells for how long it gets work last, where that is too often.
+    pub fn flips(&mut self, now: Now, node: NodeId) -> Option<Duration> {
+        self.workers.get_mut(&node)?.flaps.flip(now.mono)
+    }
+
+    /// A worker that can be reached has left a request without an answer. Where that is too often it gets no work for a
+    /// while; tells for how long it has been so.
+    pub fn unanswered(&mut self, now: Now, node: NodeId) -> Option<Duration> {
+        let opens = self.circuits.failed(now.mono, node);
+        self.circuits.failing_since(node).filter(|_| opens).map(|since| now.mono.since(since))
+    }
+
+    /// A worker has answered a request. Tells whether it is well again by that.
+    pub fn answered(&mut self, node: NodeId) -> bool {
+        self.circuits.answered(node)
+    }
+
+    /// A worker gets shards. Tells whether that is a trial, beside which it gets nothing.
+    pub fn given(&mut self, now: Now, node: NodeId) -> bool {
+        self.circuits.sent(now.mono, node)
+    }
+
+    /// How the runs of each worker got on in an interval: what they told of, of what passed. Tells where that has changed.
+    pub fn paced(&mut self, told: &BTreeMap<NodeId, (Duration, Duration)>) -> Vec<(NodeId, Pace)> {
+        let mut changes = Vec::new();
+        for (node, worker) in &mut self.workers {
+            let (done, due) = told.get(node).copied().unwrap_or_default();
+            let pace = worker.pace.after(done, due);
+            if core::mem::replace(&mut worker.pace, pace) != pace {
+                changes.push((*node, pace));
+            }
+        }
+        changes
+    }
+
+    /// A registered worker has said something.
+    pub fn heard(&mut self, now: Now, node: NodeId) {
+        if let Some(worker) = self.workers.get_mut(&node) {
+            worker.heard = now.mono;
+        }
+    }
+
+    /// How a worker stands: the worst of its load as it says, of what it leaves unanswered, of how its runs get on and of
+    /// how restless it is.
+    fn standing(&self, now: Now, node: NodeId, worker: &Worker) -> Condition {
+        let silent =
+            if self.circuits.allows(now.mono, node) { Condition::Healthy } else { Condition::Overloaded };
+        let restless = if worker.flaps.holds(now.mono) { Condition::Stressed } else { Condition::Healthy };
+        worker.condition.max(silent).max(restless).max(worker.pace.as_condition())
+    }
+
+    /// A worker as a place for shards, with so many cores to give.
+    pub fn seat(&self, now: Now, node: NodeId, worker: &Worker, free: u16) -> Seat {
+        worker.seat(node, free, self.standing(now, node, worker))
     }
 
     /// SWIM forgets workers that were dead for long: so does the pool. A worker that SWIM never knew is remembered for as
@@ -205,7 +286,7 @@ impl Pool {
     /// Whether the worker may get new shards.
     pub fn is_available(&self, now: Now, timing: &Timing, node: NodeId) -> bool {
         self.workers.get(&node).is_some_and(|worker| {
-            worker.condition < Condition::Overloaded && self.works(now, timing, node, worker)
+            self.standing(now, node, worker) < Condition::Overloaded && self.works(now, timing, node, worker)
         })
     }
 
@@ -219,11 +300,12 @@ impl Pool {
         alive && worker.registered && !worker.draining && now.mono.since(worker.heard) <= fresh
     }
 
-    /// How many workers that are well are how loaded.
+    /// How many workers that are alive and connected stand how.
     pub fn conditions(&self, now: Now, timing: &Timing) -> Counts {
         let mut counts = Counts::default();
         for (node, worker) in &self.workers {
-            counts[worker.condition as usize] += u32::from(self.works(now, timing, *node, worker));
+            counts[self.standing(now, *node, worker) as usize] +=
+                u32::from(self.works(now, timing, *node, worker));
         }
         counts
     }
@@ -269,7 +351,7 @@ impl Pool {
         })
     }
 
-    /// All cores of the workers that are well. Those of an overloaded one are not free.
+    /// All cores of the workers that are alive and connected. Those of one that gets no work are not free.
     pub fn capacity(&self, now: Now, timing: &Timing, promised: &BTreeMap<NodeId, u32>) -> Capacity {
         let mut sum = Capacity::default();
         for (node, worker) in &self.workers {
@@ -277,7 +359,7 @@ impl Pool {
                 let promised = promised.get(node).copied().unwrap_or(0);
                 sum.total_cores += u32::from(worker.cores);
                 sum.workers += 1;
-                if worker.condition < Condition::Overloaded {
+                if self.standing(now, *node, worker) < Condition::Overloaded {
                     sum.free_cores += u32::from(self.free_cores(*node, promised));
                 }
             }

@@ -9,6 +9,7 @@ use super::numbers;
 use super::workers::{Heartbeat, Registered};
 use crate::effect::Effects;
 use crate::fault::{Fault, FaultCode};
+use crate::guard::Condition;
 use crate::id::{BootNo, DcEpoch, DcId, JobId, NodeId, RunId, ShardKey, WorkflowIx};
 use crate::jobs::{ExecutorKind, StopMode, Totals};
 use crate::observe::{Observation, Stale};
@@ -17,6 +18,7 @@ use crate::wire::{HeldShard, Message, RunPhase, ShardReport};
 
 impl Manager {
     pub(super) fn hear_worker(&mut self, now: Now, worker: NodeId, message: Message, out: &mut Effects) {
+        self.pool.heard(now, worker);
         match message {
             Message::RegisterWorker { manager, .. } if manager != self.boot => {
                 self.observe(Observation::Ignored(Stale::Fence), out)
@@ -30,6 +32,9 @@ impl Manager {
                     Some(before) => {
                         self.capacity_changed();
                         self.compare_held(now, worker, &held, out);
+                        if before < Condition::Overloaded && condition == Condition::Overloaded {
+                            self.worker_flips(now, worker, out);
+                        }
                         if before != condition {
                             self.observe(Observation::PeerCondition { node: worker, condition }, out);
                             self.look_at_crowds(now, out);
@@ -39,6 +44,7 @@ impl Manager {
                 }
             }
             Message::ReserveShardReply { run, dc_epoch, reserved } => {
+                self.worker_answered(worker, out);
                 if let Err(fault) = &reserved {
                     self.observe(Observation::Refused(fault.code), out);
                 }
@@ -78,6 +84,9 @@ impl Manager {
                 }
             }
             Message::ShardResult(report) => self.shard_result(now, worker, *report, out),
+            Message::MoreTime { job, dc_epoch, plea } => {
+                self.hear_plea(now, worker, (job, dc_epoch), plea, out)
+            }
             Message::OwnerChangedReply { job, dc_epoch, held } => {
                 self.owner_change_answered(worker, job, dc_epoch, held, out)
             }
@@ -85,7 +94,7 @@ impl Manager {
         }
     }
 
-    fn capacity_changed(&mut self) {
+    pub(super) fn capacity_changed(&mut self) {
         self.cores_wanted = true;
         self.capacity_news = true;
     }
@@ -114,19 +123,22 @@ impl Manager {
             self.capacity_changed();
             self.hurry(worker);
             if known == Some(Registered::New) {
-                self.lose_unheld(worker, held);
+                self.lose_unheld(worker, boot, held);
             }
             self.compare_held(now, worker, held, out);
         }
         self.send(worker, Message::RegisterWorkerReply { boot, accepted }, out);
     }
 
-    /// Another process of the worker: what it does not hold is lost with the one before.
-    fn lose_unheld(&mut self, worker: NodeId, held: &[HeldShard]) {
+    /// Another process of the worker: what was given to the one before, and it does not hold, is lost. Where this process
+    /// is new to a manager that started after it, an old word of it may say less than it holds.
+    fn lose_unheld(&mut self, worker: NodeId, boot: BootNo, held: &[HeldShard]) {
         let dc = self.config.dc;
         let me = self.config.node;
         for (job, record) in &mut self.ledger.state_mut().jobs {
-            if record.facts.owner == me && record.lose_unheld(dc, worker, held, |_, _| true) {
+            if record.facts.owner == me
+                && record.lose_unheld(dc, worker, held, |shard, _| shard.facts.boot < boot)
+            {
                 self.dirty.insert(*job);
             }
         }
@@ -238,6 +250,9 @@ impl Manager {
         if let Some(stored) = stored {
             self.observe_refusal(&stored, out);
             return self.send(worker, Message::ShardResultAck { run, stored }, out);
+        }
+        if let Some(record) = self.ledger.state_mut().jobs.get_mut(&key.job) {
+            record.heard_an_end(now, worker, out);
         }
         // What cannot be proposed now, or is decided before its parts are there, is sent again by its worker.
         let mut numbers = None;

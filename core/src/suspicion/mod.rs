@@ -8,13 +8,14 @@
 //! |---|---|
 //! | [`JobSuspicions::accuse`]: somebody finds a node silent for the job | opened, confirmed, or a typed refusal |
 //! | [`JobSuspicions::heard`]: the node made progress for the job | refuted, or recovered from the dead |
-//! | [`JobSuspicions::extend`]: the node asks for more time | a grant or a typed denial ([`extension`]) |
+//! | [`JobSuspicions::plead`]: the node asks for more time before it is suspected | a grant or a typed denial ([`extension`]) |
 //! | [`JobSuspicions::forget`]: the machine is dead, or has no more to do with the job | cleared |
 //! | [`JobSuspicions::expire`]: time | the nodes that are dead for the job, one at a time |
 //!
 //! Each suspicion ends once: expired, refuted or cleared ([`Tally`]). A verdict is the value that ends the suspicion, so
 //! there is nobody to fail on the way to whoever acts on it. A node that is dead for the job stays so until it makes
-//! progress for it or is forgotten; membership hears nothing of it.
+//! progress for it or is forgotten; membership hears nothing of it. Grants move the silence after which a node is
+//! suspected, not the suspicion: progress ends both.
 //!
 //! The timeout is Lifeguard's (section IV-B): from `longest` down to `shortest` with each further accuser.
 
@@ -30,7 +31,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use smallvec::SmallVec;
 
-use self::extension::{Denial, Extension, Grant, Plea};
+use self::extension::{Denial, Denied, Extension, Grant, Plea};
 use crate::id::NodeId;
 use crate::index::{Index, Ix, hash};
 use crate::time::{Duration, Instant};
@@ -47,7 +48,7 @@ pub struct JobSuspicions {
     /// In no particular order: nothing but [`JobSuspicions::expire`] chooses among them, and that by deadline and id.
     nodes: Vec<Standing>,
     index: Index,
-    /// Of those who pleaded: most suspects never do.
+    /// Of those who have pleaded since they were heard of last; nobody among them is suspected. At most [`NODES_MAX`].
     extensions: BTreeMap<NodeId, Extension>,
     /// No deadline lies before this; none at all where nobody is suspected.
     next: Option<Instant>,
@@ -81,8 +82,6 @@ struct Standing {
     /// How many accused it, and how many confirmations are needed.
     accused_by: u8,
     needed: u8,
-    /// Whether it has pleaded.
-    pleads: bool,
     /// Its time has run out.
     dead: bool,
 }
@@ -153,7 +152,8 @@ impl JobSuspicions {
                 return Err(Refused::Full);
             }
             let standing = Standing::new(node, window, now, by);
-            self.ends_by(standing.deadline(&self.extensions));
+            self.ends_by(standing.deadline());
+            self.extensions.remove(&node);
             self.index.insert(hash(0, &node.0), self.nodes.len() as Ix);
             self.nodes.push(standing);
             self.tally.opened += 1;
@@ -163,13 +163,14 @@ impl JobSuspicions {
         if standing.dead || !standing.confirm(by) {
             return Ok(Accused::Known);
         }
-        let deadline = standing.deadline(&self.extensions);
+        let deadline = standing.deadline();
         self.ends_by(deadline);
         Ok(Accused::Confirmed)
     }
 
     /// The node made progress for the job.
     pub fn heard(&mut self, node: NodeId) -> Option<Ended> {
+        self.extensions.remove(&node);
         let ended = self.end(node)?;
         self.tally.refuted += u64::from(ended == Ended::Suspicion);
         self.forget_next_of_none();
@@ -178,6 +179,7 @@ impl JobSuspicions {
 
     /// The machine is dead, or has nothing more to do with the job: whatever is held against it goes.
     pub fn forget(&mut self, node: NodeId) -> Option<Ended> {
+        self.extensions.remove(&node);
         let ended = self.end(node)?;
         self.tally.cleared += u64::from(ended == Ended::Suspicion);
         self.forget_next_of_none();
@@ -186,35 +188,48 @@ impl JobSuspicions {
 
     /// Forgets all but these: the others are dead for everything, or have nothing more to do with the job.
     pub fn retain(&mut self, keep: impl Fn(NodeId, Status) -> bool) {
-        let gone =
-            self.nodes.iter().filter(|standing| !keep(standing.node, standing.status(&self.extensions)));
+        self.extensions.retain(|node, _| keep(*node, Status::Trusted));
+        let gone = self.nodes.iter().filter(|standing| !keep(standing.node, standing.status()));
         let gone: SmallVec<[NodeId; 4]> = gone.map(|standing| standing.node).collect();
         for node in gone {
             self.forget(node);
         }
     }
 
-    /// A suspected node asks for more time.
+    /// A node of which nothing is heard asks for more time before it is suspected; `base` is the silence that everybody
+    /// may keep.
     ///
     /// # Errors
     ///
     /// Why it gets none.
-    pub fn extend(&mut self, now: Instant, node: NodeId, plea: Plea) -> Result<Grant, Denial> {
-        let standing = self.find(node).map(|ix| &mut self.nodes[ix as usize]);
-        let standing = standing.filter(|standing| !standing.dead).ok_or(Denial::NotSuspected)?;
-        standing.pleads = true;
-        self.extensions.entry(node).or_default().plead(now, plea)
+    pub fn plead(&mut self, now: Instant, base: Duration, node: NodeId, plea: Plea) -> Result<Grant, Denied> {
+        if self.find(node).is_some() {
+            return Err(Denied::plain(Denial::TooLate));
+        }
+        if self.extensions.len() >= NODES_MAX && !self.extensions.contains_key(&node) {
+            return Err(Denied::plain(Denial::Full));
+        }
+        self.extensions.entry(node).or_default().plead(now, base, plea)
+    }
+
+    /// When the silence of a node counts that would count at `at` if nothing had been granted.
+    pub fn silent_at(&self, node: NodeId, at: Instant) -> Instant {
+        self.extensions.get(&node).map_or(at, |extension| extension.moved(at))
+    }
+
+    /// Those who live on a grant.
+    pub fn extended(&self) -> impl Iterator<Item = NodeId> {
+        self.extensions.iter().filter(|(_, extension)| extension.is_granted()).map(|(node, _)| *node)
     }
 
     /// The next node whose time has run out: from now on it is dead for the job.
     pub fn expire(&mut self, now: Instant) -> Option<NodeId> {
         self.next.filter(|next| *next <= now)?;
         let suspected = self.nodes.iter().enumerate().filter(|(_, standing)| !standing.dead);
-        let first = suspected.map(|(ix, it)| (it.deadline(&self.extensions), it.node, ix)).min();
+        let first = suspected.map(|(ix, it)| (it.deadline(), it.node, ix)).min();
         self.next = first.map(|(deadline, ..)| deadline);
         let (_, node, ix) = first.filter(|(deadline, ..)| *deadline <= now)?;
         self.nodes[ix].dead = true;
-        self.extensions.remove(&node);
         self.tally.expired += 1;
         self.forget_next_of_none();
         Some(node)
@@ -227,7 +242,7 @@ impl JobSuspicions {
 
     /// How a node stands.
     pub fn status(&self, node: NodeId) -> Status {
-        self.find(node).map_or(Status::Trusted, |ix| self.nodes[ix as usize].status(&self.extensions))
+        self.find(node).map_or(Status::Trusted, |ix| self.nodes[ix as usize].status())
     }
 
     /// What became of all suspicions, and how many are open.
@@ -244,7 +259,6 @@ impl JobSuspicions {
     fn end(&mut self, node: NodeId) -> Option<Ended> {
         let ix = self.find(node)?;
         self.index.remove(hash(0, &node.0), ix);
-        self.extensions.remove(&node);
         let ended = self.nodes.swap_remove(ix as usize);
         // Who stood last stands in its place now.
         if let Some(moved) = self.nodes.get(ix as usize) {
@@ -269,14 +283,13 @@ impl JobSuspicions {
 impl Standing {
     fn new(node: NodeId, window: Window, opened: Instant, by: NodeId) -> Self {
         let (Window { shortest, longest, needed }, accusers) = (window, [mark(by); CONFIRMATIONS]);
-        let (pleads, dead) = (false, false);
-        Self { node, opened, shortest, longest, accusers, accused_by: 1, needed, pleads, dead }
+        Self { node, opened, shortest, longest, accusers, accused_by: 1, needed, dead: false }
     }
 
-    fn status(&self, extensions: &BTreeMap<NodeId, Extension>) -> Status {
+    fn status(&self) -> Status {
         match self.dead {
             true => Status::Dead,
-            false => Status::Suspected(self.deadline(extensions)),
+            false => Status::Suspected(self.deadline()),
         }
     }
 
@@ -292,15 +305,10 @@ impl Standing {
         counts
     }
 
-    fn deadline(&self, extensions: &BTreeMap<NodeId, Extension>) -> Instant {
+    fn deadline(&self) -> Instant {
         let window = Window { shortest: self.shortest, longest: self.longest, needed: self.needed };
-        let granted = if self.pleads { granted(extensions, self.node) } else { Duration::ZERO };
-        self.opened + window.after(usize::from(self.accused_by) - 1) + granted
+        self.opened + window.after(usize::from(self.accused_by) - 1)
     }
-}
-
-fn granted(extensions: &BTreeMap<NodeId, Extension>, node: NodeId) -> Duration {
-    extensions.get(&node).map_or(Duration::ZERO, Extension::total)
 }
 
 fn mark(by: NodeId) -> Mark {

@@ -3,9 +3,12 @@
 use proptest::prelude::*;
 use std::vec::Vec;
 
-use super::extension::{BASE, GRACE, GRANTS_MAX};
+use super::extension::{GRACE, GRANTS_MAX};
 use super::*;
 use std::collections::BTreeSet;
+
+/// The silence that is allowed.
+const BASE: Duration = Duration::from_secs(30);
 
 fn node(ix: u8) -> NodeId {
     NodeId([ix; 16])
@@ -127,49 +130,100 @@ fn a_full_table_refuses_and_keeps_what_it_has() {
 }
 
 fn plea(seq: u64, done: u64) -> Plea {
-    Plea { seq, done, of: Some(1_000) }
+    Plea { seq, done: Some(done), of: Some(1_000), ..Plea::default() }
+}
+
+fn denied(denial: Denial, before: u64, now: u64) -> Result<Grant, Denied> {
+    Err(Denied { denial, before, now })
 }
 
 #[test]
 fn grants_halve_and_end() {
     let mut job = JobSuspicions::default();
-    assert_eq!(job.extend(at(0), node(1), plea(1, 1)), Err(Denial::NotSuspected));
-    job.accuse(at(0), window(9), node(1), node(9)).unwrap();
+    let silent_at = |job: &JobSuspicions| job.silent_at(node(1), at(30_000)).as_nanos() / 1_000_000;
     let mut end_ms = 30_000;
     for (n, time_ms) in [(1, 15_000), (2, 7_500), (3, 3_750), (4, 1_875), (5, 1_000)] {
-        let left = GRANTS_MAX - n as u32;
-        let grant = Grant { time: ms(time_ms), left, warning: left <= 1 };
-        assert_eq!(job.extend(at(1_000), node(1), plea(n, n)), Ok(grant));
-        assert_eq!(job.extend(at(1_500), node(1), plea(n, n + 7)), Ok(grant), "a repeat grants nothing");
-        end_ms += time_ms;
-        assert_eq!(job.status(node(1)), Status::Suspected(at(end_ms)));
+        let left = GRANTS_MAX - n as u8;
+        let grant = Grant { time_ms, left, warning: left <= 1 };
+        assert_eq!(job.plead(at(1_000), BASE, node(1), plea(n, n)), Ok(grant));
+        assert_eq!(job.plead(at(1_500), BASE, node(1), plea(n, n + 7)), Ok(grant), "a repeat grants nothing");
+        end_ms += u64::from(time_ms);
+        assert_eq!(silent_at(&job), end_ms);
     }
-    let exhausted = Err(Denial::Exhausted { grace_ends: at(2_000) + GRACE });
-    assert_eq!(job.extend(at(2_000), node(1), plea(6, 600)), exhausted);
-    assert_eq!(job.extend(at(9_000), node(1), plea(7, 700)), exhausted, "the grace runs from the first");
-    // A confirmation shortens the suspicion and leaves the grants.
-    job.accuse(at(2_000), window(9), node(1), node(8)).unwrap();
-    let Status::Suspected(ends) = job.status(node(1)) else { panic!("not suspected") };
-    assert_eq!(ends, at(17_500 + 29_125));
+    assert_eq!((end_ms, job.extended().collect::<Vec<_>>()), (59_125, [node(1)].to_vec()));
+    assert_eq!(job.silent_at(node(2), at(7)), at(7), "nobody else has more time");
+    assert_eq!(job.plead(at(58_000), BASE, node(1), plea(6, 600)), denied(Denial::AllGranted, 5, 600));
+    assert_eq!(silent_at(&job), 58_000 + GRACE.as_millis());
+    for seq in 7..20 {
+        assert_eq!(job.plead(at(60_000), BASE, node(1), plea(seq, 700)), denied(Denial::AllGranted, 5, 700));
+    }
+    assert_eq!(silent_at(&job), 58_000 + GRACE.as_millis(), "the grace runs from the first");
+
+    assert_eq!(job.heard(node(1)), None);
+    assert_eq!((silent_at(&job), job.extended().count()), (30_000, 0), "progress ends it");
+    assert!(job.plead(at(61_000), BASE, node(1), plea(20, 0)).is_ok(), "and begins anew");
+}
+
+#[test]
+fn who_is_suspected_gets_nothing_and_a_suspicion_ends_what_was_granted() {
+    let mut job = JobSuspicions::default();
+    assert!(job.plead(at(0), BASE, node(1), plea(1, 1)).is_ok());
+    job.accuse(at(0), window(1), node(1), node(9)).unwrap();
+    assert_eq!(job.plead(at(1), BASE, node(1), plea(2, 2)), denied(Denial::TooLate, 0, 0));
+    assert_eq!((job.expire(at(5_000)), job.extended().count()), (Some(node(1)), 0));
+    assert_eq!(job.plead(at(6_000), BASE, node(1), plea(3, 3)), denied(Denial::TooLate, 0, 0));
 }
 
 #[test]
 fn without_progress_there_is_no_grant() {
     let mut extension = Extension::default();
-    assert!(extension.plead(at(0), plea(1, 0)).is_ok(), "the first needs no earlier progress");
-    assert_eq!(extension.plead(at(0), plea(2, 0)), Err(Denial::NoProgress { before: 0 }));
-    let bad = Plea { seq: 3, done: 9, of: Some(8) };
-    assert_eq!(extension.plead(at(0), bad), Err(Denial::BadProgress));
-    assert_eq!(extension.plead(at(0), plea(1, 5)), Err(Denial::Old));
-    assert!(extension.plead(at(0), Plea { seq: 4, done: 1, of: None }).is_ok(), "one more is progress");
-    let total = extension.total();
-    for seq in 5..8 {
-        assert_eq!(extension.plead(at(7), plea(seq, 1)), Err(Denial::NoProgress { before: 1 }));
+    assert!(extension.plead(at(0), BASE, plea(1, 400)).is_ok(), "the first needs no earlier progress");
+    assert_eq!(extension.plead(at(0), BASE, plea(2, 400)), denied(Denial::NoProgress, 400, 400));
+    assert_eq!(
+        extension.plead(at(0), BASE, plea(1, 500)).map(|grant| grant.left),
+        Err(Denied::plain(Denial::Old))
+    );
+    let same_share = |seq, done| Plea { permille: 400, ..plea(seq, done) };
+    assert!(
+        extension.plead(at(0), BASE, same_share(3, 401)).is_ok(),
+        "one item more is progress, whatever the share"
+    );
+    let moved = extension.moved(at(0));
+    for seq in 4..7 {
+        let more = Plea { permille: 900, ..plea(seq, 401) };
+        assert_eq!(extension.plead(at(7), BASE, more), denied(Denial::NoProgress, 401, 401), "items decide");
     }
-    // Three in a row: no more credit, even with progress.
-    let exhausted = Err(Denial::Exhausted { grace_ends: at(7) + GRACE });
-    assert_eq!(extension.plead(at(9), plea(8, 500)), exhausted);
-    assert_eq!(extension.total(), total);
+    // Three in a row: nothing any more, even for progress, and no grace.
+    assert_eq!(extension.plead(at(9), BASE, plea(8, 500)), denied(Denial::DeniedTooOften, 401, 500));
+    assert_eq!(extension.moved(at(0)), moved);
+}
+
+#[test]
+fn without_items_the_share_decides() {
+    let share = |seq, permille| Plea { seq, permille, ..Plea::default() };
+    let mut extension = Extension::default();
+    assert!(extension.plead(at(0), BASE, share(1, 300)).is_ok());
+    assert!(extension.plead(at(0), BASE, share(2, 600)).is_ok());
+    assert_eq!(extension.plead(at(0), BASE, share(3, 600)), denied(Denial::NoProgress, 600, 600));
+    let items = Plea { done: Some(9), ..share(4, 600) };
+    assert_eq!(
+        extension.plead(at(0), BASE, items),
+        denied(Denial::NoProgress, 600, 600),
+        "the earlier had none"
+    );
+}
+
+#[test]
+fn a_whole_that_cannot_be_is_refused_and_one_that_grows_hides_nothing() {
+    let of = |seq, done, of| Plea { of: Some(of), ..plea(seq, done) };
+    let mut extension = Extension::default();
+    assert!(extension.plead(at(0), BASE, of(1, 400, 1_000)).is_ok());
+    assert!(extension.plead(at(0), BASE, of(2, 500, 2_000)).is_ok());
+    assert_eq!(extension.plead(at(0), BASE, of(3, 600, 0)), denied(Denial::BadProgress, 500, 600));
+    assert_eq!(extension.plead(at(0), BASE, of(4, 600, 599)), denied(Denial::BadProgress, 500, 600));
+    assert!(extension.plead(at(0), BASE, of(5, 600, 600)).is_ok());
+    let over = Plea { permille: 1_001, ..plea(6, 700) };
+    assert_eq!(extension.plead(at(0), BASE, over), denied(Denial::BadProgress, 600, 700));
 }
 
 #[derive(Clone, Debug)]
@@ -217,12 +271,11 @@ proptest! {
                     dead.remove(&ix);
                 }
                 Op::Extend(ix, seq, done) => {
-                    let before = job.status(node(ix));
-                    let granted = job.extend(at(now), node(ix), plea(seq, done));
-                    match (before, job.status(node(ix))) {
-                        (Status::Suspected(before), Status::Suspected(after)) => prop_assert!(after >= before),
-                        (before, after) => prop_assert!(before == after && granted == Err(Denial::NotSuspected)),
-                    }
+                    let (before, standing) = (job.silent_at(node(ix), at(now)), job.status(node(ix)));
+                    let granted = job.plead(at(now), BASE, node(ix), plea(seq, done));
+                    prop_assert!(job.silent_at(node(ix), at(now)) >= before, "an answer never moves a deadline closer");
+                    prop_assert_eq!(job.status(node(ix)), standing);
+                    prop_assert!(standing == Status::Trusted || granted == Err(Denied::plain(Denial::TooLate)));
                 }
                 Op::Pass(ms) => {
                     now += ms;
@@ -237,12 +290,14 @@ proptest! {
             for standing in &job.nodes {
                 prop_assert_eq!(job.find(standing.node).map(|ix| job.nodes[ix as usize].node), Some(standing.node));
                 if !standing.dead {
-                    prop_assert!(job.next().is_some_and(|next| next <= standing.deadline(&job.extensions)), "nobody is overlooked");
-                    prop_assert!(granted(&job.extensions, standing.node) < BASE, "29.125 s at most");
+                    prop_assert!(job.next().is_some_and(|next| next <= standing.deadline()), "nobody is overlooked");
                 }
             }
             prop_assert_eq!(job.index.len(), job.nodes.len());
-            prop_assert!(job.extensions.keys().all(|node| job.find(*node).is_some_and(|ix| job.nodes[ix as usize].pleads)));
+            for (node, extension) in &job.extensions {
+                prop_assert_eq!(job.status(*node), Status::Trusted);
+                prop_assert!(extension.moved(at(now)) < at(now) + BASE, "29.125 s at most");
+            }
         }
         for ix in 0..6 {
             job.forget(node(ix));

@@ -126,6 +126,8 @@ kinds! {
     OwnerChanged = 53: Critical, SMALL, [MW];
     OwnerChangedReply = 54: Critical, MEDIUM, [WM];
     ForgetAtWorker = 55: Low, MEDIUM, [MW];
+    MoreTime = 56: High, SMALL, [WM];
+    MoreTimeReply = 57: High, SMALL, [MW];
 }
 
 /// Whether a node of role `from` may send this kind to a node of role `to` (`nodes-and-protocol` 2 and 5.2).
@@ -179,6 +181,7 @@ mod tests {
             (ShardProgress, ShardProgressAck),
             (ShardResult, ShardResultAck),
             (OwnerChanged, OwnerChangedReply),
+            (MoreTime, MoreTimeReply),
         ] {
             for &(from, to) in request.links() {
                 assert!(may_send(to, from, reply), "{reply:?} answers {request:?}");

@@ -19,6 +19,7 @@ use crate::jobs::{
     DcReport, ExecutorKind, JobSpec, JobStatus, StopMode, Totals, Window, WorkflowReport, WorkflowStatus,
 };
 use crate::ledger::LogMessage;
+use crate::suspicion::extension::{Denied, Grant, Plea};
 
 /// Every message. The comment of each names link, delivery and fence.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
@@ -313,7 +314,7 @@ pub enum Message {
         #[n(1)]
         accepted: Result<(), Fault>,
     },
-    /// Worker to every manager, every second and when free cores change. Newest (boot, version) wins.
+    /// Worker to every manager, every second (every six where it is told of runs meanwhile) and when free cores change. Newest (boot, version) wins.
     #[n(42)]
     WorkerHeartbeat {
         /// The worker's boot.
@@ -479,5 +480,38 @@ pub enum Message {
         /// At most 256.
         #[n(0)]
         jobs: Vec<JobId>,
+    },
+    /// Worker to datacenter owner: no progress of this job was acknowledged for long; more time is wanted before that
+    /// counts as silence. Repeated until answered; idempotent by `seq`. Fence: `dc_epoch`.
+    #[n(56)]
+    MoreTime {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The sender's owner at that time.
+        #[n(1)]
+        dc_epoch: DcEpoch,
+        /// What is asked.
+        #[n(2)]
+        plea: Plea,
+    },
+    /// Datacenter owner to worker: more time, or why not.
+    #[n(57)]
+    MoreTimeReply {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// The fence of the request.
+        #[n(1)]
+        dc_epoch: DcEpoch,
+        /// The plea's.
+        #[n(2)]
+        seq: u64,
+        /// How long until silence counts, as it is now.
+        #[n(3)]
+        ends_in_ms: u32,
+        /// What is granted.
+        #[n(4)]
+        granted: Result<Grant, Denied>,
     },
 }

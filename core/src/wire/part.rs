@@ -65,6 +65,10 @@ pub struct DcLoad {
     #[n(11)]
     #[cbor(default)]
     pub conditions: [u32; 4],
+    /// Workers to which the sender has granted more time for a job that it owns; 0 where its version does not say.
+    #[n(12)]
+    #[cbor(default)]
+    pub extended: u32,
 }
 
 /// Which datacenters a gate reaches.

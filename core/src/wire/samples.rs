@@ -15,6 +15,7 @@ use crate::id::*;
 use crate::jobs::*;
 use crate::ledger::{Checkpoint, LogBody, LogMessage, LogPos, LogRecord};
 use crate::stats::{Recorder, Sketch, WindowSketch};
+use crate::suspicion::extension::{Denial, Denied, Grant, Need, Plea};
 use crate::swim::{Addr, Body, Claim, Fact, Incarnation, Packet};
 
 pub(crate) fn job() -> JobId {
@@ -234,6 +235,7 @@ fn from_managers() -> Vec<Message> {
             jobs: 2,
             known_workers: 3,
             conditions: [1, 1, 0, 0],
+            extended: 2,
         }),
         Message::DispatchReply { job, gate_epoch, reply: Ok(at) },
         Message::DispatchReply { job, gate_epoch, reply: Err(terminal) },
@@ -274,6 +276,20 @@ fn from_managers() -> Vec<Message> {
         Message::ShardResultAck { run, stored: Ok(()) },
         Message::OwnerChanged { job, dc_epoch, owner },
         Message::ForgetAtWorker { jobs: vec![job] },
+        Message::MoreTimeReply {
+            job,
+            dc_epoch,
+            seq: 2,
+            ends_in_ms: 12_500,
+            granted: Ok(Grant { time_ms: 7_500, left: 3, warning: false }),
+        },
+        Message::MoreTimeReply {
+            job,
+            dc_epoch,
+            seq: 3,
+            ends_in_ms: 5_000,
+            granted: Err(Denied { denial: Denial::NoProgress, before: 401, now: 401 }),
+        },
     ]
 }
 
@@ -310,5 +326,19 @@ fn from_workers() -> Vec<Message> {
         })),
         Message::OwnerChangedReply { job, dc_epoch, held: Ok(held()) },
         Message::OwnerChangedReply { job, dc_epoch, held: Err(fault()) },
+        Message::MoreTime {
+            job,
+            dc_epoch,
+            plea: Plea {
+                seq: 2,
+                need: Need::Contention,
+                active: 5,
+                overdue: 2,
+                done: Some(401),
+                of: Some(1_000),
+                permille: 400,
+                wants_ms: 40_000,
+            },
+        },
     ]
 }

@@ -87,6 +87,7 @@ impl Message {
             }
             Self::ShardResult(report) => shard_report(report),
             Self::ShardResultAck { run: id, stored } => run(id).and_then(|()| fault(stored)),
+            Self::MoreTime { .. } | Self::MoreTimeReply { .. } => Ok(()),
             Self::OwnerChangedReply { held: reply, .. } => match reply {
                 Ok(list) => held(list),
                 Err(_) => fault(reply),

@@ -25,13 +25,16 @@ pub enum Feature {
     Coordinates,
     /// What a gate reaches, told to other gates: `GateView`.
     GateViews,
+    /// Workers ask for more time for a job: `MoreTime`; and how many live on that, in `DcHeartbeat`.
+    MoreTime,
     /// The gates' log says that a job waits for cores: `JobQueued`. Used by the version of the log, not by connection.
     QueuedJobs,
 }
 
 impl Feature {
     /// Every one, by name.
-    pub const ALL: [Self; 4] = [Self::Conditions, Self::Coordinates, Self::GateViews, Self::QueuedJobs];
+    pub const ALL: [Self; 5] =
+        [Self::Conditions, Self::Coordinates, Self::GateViews, Self::MoreTime, Self::QueuedJobs];
 
     /// Its name in greetings.
     pub const fn as_str(self) -> &'static str {
@@ -39,6 +42,7 @@ impl Feature {
             Self::Conditions => "conditions",
             Self::Coordinates => "coordinates",
             Self::GateViews => "gate_views",
+            Self::MoreTime => "more_time",
             Self::QueuedJobs => "queued_jobs",
         }
     }
@@ -46,7 +50,7 @@ impl Feature {
     /// The lowest minor version that has it.
     pub const fn since(self) -> u16 {
         match self {
-            Self::Conditions | Self::Coordinates | Self::GateViews | Self::QueuedJobs => 1,
+            Self::Conditions | Self::Coordinates | Self::GateViews | Self::MoreTime | Self::QueuedJobs => 1,
         }
     }
 
@@ -202,7 +206,9 @@ impl Message {
             Self::DcHeartbeat(load) => {
                 let [a, b, c, d] = load.conditions;
                 Features::only(Feature::Conditions, a | b | c | d > 0)
+                    .and(Features::only(Feature::MoreTime, load.extended > 0))
             }
+            Self::MoreTime { .. } | Self::MoreTimeReply { .. } => Features::only(Feature::MoreTime, true),
             _ => Features::NONE,
         }
     }
@@ -238,7 +244,7 @@ mod tests {
     #[test]
     fn a_version_has_what_the_one_before_it_has_and_its_own() {
         let sizes: Vec<usize> = [0, 1, 2, 9].map(|minor| Features::of(minor).iter().count()).to_vec();
-        assert_eq!(sizes, [0, 4, 4, 4]);
+        assert_eq!(sizes, [0, 5, 5, 5]);
         for minor in 0..9 {
             let (older, newer) = (Features::of(minor), Features::of(minor + 1));
             assert_eq!(older.common(newer), older, "{minor}");
@@ -267,6 +273,7 @@ mod tests {
             Just("conditions"),
             Just("coordinates"),
             Just("gate_views"),
+            Just("more_time"),
             Just("queued_jobs")
         ];
         (0..4u16, proptest::collection::vec(names, 0..6))

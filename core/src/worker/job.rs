@@ -6,6 +6,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use super::plea::{Course, Pleading};
 use super::progress::Progress;
 use crate::id::{Attempt, DcEpoch, NodeId, RunId, ShardKey, WorkflowIx};
 use crate::jobs::{ShardRun, StopMode};
@@ -25,6 +26,8 @@ pub(super) struct WorkerJob {
     pub hops: u8,
     /// The managers have dropped the job: what still runs is killed, and its results are of no use.
     pub forgotten: bool,
+    /// Whether the owner was asked for more time.
+    pub pleading: Pleading,
 }
 
 /// A shard inside its job.
@@ -70,6 +73,8 @@ pub(super) struct Run {
     /// How late the request to start was already when it was handled.
     pub overdue_us: u32,
     pub progress: Progress,
+    /// Once it was started.
+    pub course: Option<Course>,
 }
 
 /// How far a run is.
@@ -99,12 +104,23 @@ pub(super) enum Cause {
 impl WorkerJob {
     /// A record that knows only whom it belongs to.
     pub fn new(owner: NodeId, dc_epoch: DcEpoch) -> Self {
-        Self { owner, dc_epoch, shards: BTreeMap::new(), hops: 0, forgotten: false }
+        let pleading = Pleading::default();
+        Self { owner, dc_epoch, shards: BTreeMap::new(), hops: 0, forgotten: false, pleading }
     }
 
     /// Every attempt that holds cores.
     pub fn active(&self) -> impl Iterator<Item = (ShardPlace, &Run)> {
         self.shards.iter().filter_map(|(place, shard)| shard.active.as_ref().map(|run| (*place, run)))
+    }
+
+    /// The same, without places.
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.active().map(|(_, run)| run)
+    }
+
+    /// Whether a run is under way that nobody has asked to stop.
+    pub fn is_running(&self) -> bool {
+        self.runs().any(|run| matches!(run.phase, Phase::Started))
     }
 
     /// How many results wait.

@@ -11,6 +11,10 @@ use crate::observe::{Observation, Stale};
 use crate::time::{Duration, Instant, Now};
 use crate::wire::{Dialect, HeldShard, Message};
 
+/// A manager that is told of runs all the time needs no heartbeat to know that this worker lives, and one in so many all
+/// the same, since they say what is held.
+const BEATS_AMONG_REPORTS: u64 = 6;
+
 /// Heartbeats on a change of free cores are at least this far apart: a gang of reservations is one change.
 const HEARTBEAT_GAP: Duration = Duration::from_millis(100);
 
@@ -21,6 +25,10 @@ pub(super) struct Manager {
     registered: bool,
     /// When it was last heard.
     heard: Option<Instant>,
+    /// When it was last told of a run.
+    told: Instant,
+    /// When it last had a heartbeat.
+    beat: Instant,
 }
 
 /// What the managers were last told.
@@ -127,9 +135,12 @@ impl Worker {
         out.push(send(peer, message));
     }
 
-    /// The periodic heartbeat to every manager that has accepted this process.
+    /// The periodic heartbeat to every manager that has accepted this process: without news only where nothing else was
+    /// said for as long, and where the last one was long ago.
     pub(super) fn send_heartbeat(&mut self, now: Now, out: &mut Effects) {
-        self.timers.arm(Timer::Heartbeat, now.mono + self.config.timing.worker_heartbeat);
+        let period = self.config.timing.worker_heartbeat;
+        self.timers.arm(Timer::Heartbeat, now.mono + period);
+        let is_told = self.is_told();
         self.heartbeat = Heartbeat {
             version: self.heartbeat.version + 1,
             at: now.mono,
@@ -137,17 +148,38 @@ impl Worker {
             draining: self.drain.is_some(),
             condition: self.links.condition(),
         };
-        let registered = self.managers.iter().filter(|(_, manager)| manager.registered);
-        out.extend(registered.map(|(node, _)| send(*node, self.heartbeat_message(*node))));
+        let due = |manager: &Manager| {
+            let since = |at| now.mono.since(at);
+            let knows = is_told && since(manager.told) < period;
+            manager.registered && !(knows && since(manager.beat) < period.scale(BEATS_AMONG_REPORTS, 1))
+        };
+        let due: Vec<NodeId> =
+            self.managers.iter().filter(|(_, manager)| due(manager)).map(|(node, _)| *node).collect();
+        for node in due {
+            if let Some(manager) = self.managers.get_mut(&node) {
+                manager.beat = now.mono;
+            }
+            out.push(send(node, self.heartbeat_message(node)));
+        }
+    }
+
+    /// A manager is told of a run: it knows by that that this worker lives.
+    pub(super) fn told(&mut self, now: Now, manager: NodeId) {
+        if let Some(manager) = self.managers.get_mut(&manager) {
+            manager.told = now.mono;
+        }
+    }
+
+    /// Whether the managers know all but what is held.
+    fn is_told(&self) -> bool {
+        let Heartbeat { free_cores, draining, condition, .. } = self.heartbeat;
+        (free_cores, draining, condition) == (self.free_cores(), self.drain.is_some(), self.links.condition())
     }
 
     /// At the end of a step: managers hear of a change without waiting for the next heartbeat.
     pub(super) fn announce_changes(&mut self, now: Now, out: &mut Effects) {
-        let Heartbeat { free_cores, draining, condition, .. } = self.heartbeat;
         let next = self.timers.deadline(Timer::Heartbeat);
-        let is_told = (free_cores, draining, condition)
-            == (self.free_cores(), self.drain.is_some(), self.links.condition());
-        if is_told || next.is_none() {
+        if self.is_told() || next.is_none() {
             return;
         }
         let earliest = self.heartbeat.at + HEARTBEAT_GAP;

@@ -8,6 +8,7 @@
 //! | `StartShard` | `Exec(Start)`, once for each attempt; `ShardStarted` when it has begun |
 //! | `StopShard` | the reservation is freed or the run is stopped; an unknown one can never come later |
 //! | `Exec(Progress)` | `ShardProgress` every `progress_flush`, with the windows that have no receipt |
+//! | no receipt for long | `MoreTime`, so that the manager does not take it for silence |
 //! | `Exec(Finished)` | the result becomes durable, then `ShardResult`, again and again until it is acknowledged |
 //! | `OwnerChanged` | from now on everything of the job goes to that manager; it hears what is held |
 //! | `ForgetAtWorker` | the job's record goes, and whatever it still runs |
@@ -22,6 +23,7 @@ mod job;
 mod managers;
 mod over;
 mod owner;
+mod plea;
 mod progress;
 mod results;
 mod shards;
@@ -82,6 +84,8 @@ enum Timer {
     Resend(JobId),
     /// The owner of running shards was not heard for too long?
     Orphan(JobId),
+    /// The owner acknowledges nothing of the job: it is asked for more time.
+    Plea(JobId),
     /// The job is remembered no longer.
     Memory(JobId),
 }
@@ -170,7 +174,7 @@ impl Worker {
         let of_run = |run: &RunId| run.shard.job == job;
         let timers = self.timers.keys().filter(|timer| match timer {
             Timer::Hold(run) | Timer::Limit(run) | Timer::Kill(run) | Timer::Flush(run) => of_run(run),
-            Timer::Resend(id) | Timer::Orphan(id) | Timer::Memory(id) => *id == job,
+            Timer::Resend(id) | Timer::Orphan(id) | Timer::Plea(id) | Timer::Memory(id) => *id == job,
             Timer::Heartbeat | Timer::Isolation | Timer::Drain | Timer::Register(_) => false,
         });
         timers.count() + usize::from(self.jobs.contains_key(&job))
@@ -207,6 +211,7 @@ impl Worker {
                 Timer::Flush(run) => self.flush_progress(now, run, out),
                 Timer::Resend(job) => self.resend_results(now, job, out),
                 Timer::Orphan(job) => self.check_orphan(now, job, out),
+                Timer::Plea(job) => self.plead(now, job, out),
                 Timer::Memory(job) => self.drop_job(job, out),
             }
         }
@@ -264,11 +269,15 @@ impl Worker {
             }
             Message::StopShard { run, dc_epoch, mode } => self.stop(now, peer, run, dc_epoch, mode, out),
             Message::ShardProgressAck { run, windows_through, .. } => {
-                self.progress_acked(peer, run, windows_through, out)
+                self.progress_acked(now, peer, run, windows_through, out)
             }
             Message::ShardResultAck { run, stored } => self.result_acked(now, run, stored, out),
             Message::OwnerChanged { job, dc_epoch, owner } => {
                 self.owner_changed(now, peer, job, dc_epoch, owner, out)
+            }
+            Message::MoreTimeReply { job, dc_epoch, seq, ends_in_ms, granted } => {
+                let ends_in = Duration::from_millis(ends_in_ms.into());
+                self.plea_answered(now, peer, (job, dc_epoch, seq), ends_in, granted, out)
             }
             Message::ForgetAtWorker { jobs } => jobs.into_iter().for_each(|job| self.forget(now, job, out)),
             _ => ignore(Stale::Sender, out),
@@ -298,6 +307,7 @@ impl Worker {
             return self.drop_job(job, out);
         }
         let running = record.active().next().is_some();
+        let pleads_at = record.is_running().then(|| record.pleading.due());
         let waits = record.results() > 0;
         let timing = &self.config.timing;
         if idle {
@@ -308,6 +318,7 @@ impl Worker {
             self.timers.disarm(Timer::Memory(job));
         }
         arm_while(&mut self.timers, Timer::Orphan(job), running, now.mono + timing.orphan_grace);
+        arm_while(&mut self.timers, Timer::Plea(job), pleads_at.is_some(), pleads_at.unwrap_or_default());
         arm_while(&mut self.timers, Timer::Resend(job), waits, now.mono + timing.request_timeout);
     }
 
@@ -315,7 +326,7 @@ impl Worker {
     fn drop_job(&mut self, job: JobId, out: &mut Effects) {
         let Some(record) = self.jobs.remove(&job) else { return };
         assert!(record.is_idle(), "a job with runs or results cannot be dropped");
-        for timer in [Timer::Memory(job), Timer::Orphan(job), Timer::Resend(job)] {
+        for timer in [Timer::Memory(job), Timer::Orphan(job), Timer::Plea(job), Timer::Resend(job)] {
             self.timers.disarm(timer);
         }
         out.push(Effect::Observe(Observation::JobDropped(job)));

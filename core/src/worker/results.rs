@@ -209,6 +209,9 @@ impl Worker {
         if matches!(active.phase, Phase::Reserved(_)) || !active.progress.update(totals, windows) {
             return ignore(Stale::Invalid, out);
         }
+        if let Some(course) = &mut active.course {
+            course.reported(now);
+        }
         super::arm_while(
             &mut self.timers,
             Timer::Flush(run),
@@ -233,6 +236,7 @@ impl Worker {
             let (seq, windows) = active.progress.next_message();
             let totals = Box::new(active.progress.totals.clone());
             out.push(send(owner, Message::ShardProgress { run, seq, totals, windows }));
+            self.told(now, owner);
         }
     }
 
@@ -246,7 +250,14 @@ impl Worker {
         }
     }
 
-    pub(super) fn progress_acked(&mut self, peer: NodeId, run: RunId, through: u32, out: &mut Effects) {
+    pub(super) fn progress_acked(
+        &mut self,
+        now: Now,
+        peer: NodeId,
+        run: RunId,
+        through: u32,
+        out: &mut Effects,
+    ) {
         let Some(job) = self.jobs.get_mut(&run.shard.job) else { return ignore(Stale::Unknown, out) };
         if job.owner != peer {
             return ignore(Stale::Sender, out);
@@ -254,6 +265,7 @@ impl Worker {
         let active = job.shards.get_mut(&place(run.shard)).and_then(|shard| shard.run_mut(run.attempt));
         let Some(active) = active else { return ignore(Stale::Unknown, out) };
         active.progress.acknowledge(through);
+        job.pleading.heard(now.mono, &self.config.timing);
     }
 }
 

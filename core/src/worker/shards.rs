@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use alloc::format;
 
 use super::job::{Cause, Phase, Run, Shard, WorkerJob, place};
+use super::plea::Course;
 use super::progress::Progress;
 use super::{RUNS_MAX, SHARDS_MAX, Timer, Worker, ignore, send};
 use crate::effect::{Effect, Effects};
@@ -150,6 +151,7 @@ impl Worker {
             late_us: None,
             overdue_us: 0,
             progress: Progress::default(),
+            course: None,
         });
         self.used_cores += cores;
         assert!(self.used_cores <= self.config.offer.cores, "a core was promised twice");
@@ -218,10 +220,12 @@ impl Worker {
         active.overdue_us = micros(now.waited.saturating_sub(start_in));
         let start_in = start_in.saturating_sub(now.waited);
         let limit = Duration::from_millis(active.run_limit_ms.into());
+        active.course = Some(Course::new(&what, now.mono + start_in));
         assert!(shard.spent < run.attempt, "an attempt starts once");
         (shard.spent, shard.started) = (run.attempt, run.attempt);
         self.timers.disarm(Timer::Hold(run));
         self.timers.arm(Timer::Limit(run), now.mono + start_in + limit);
+        self.begins_to_plead(run.shard.job, now.mono + start_in);
         out.push(Effect::Exec(Box::new(ExecCommand::Start { run, shard: what, start_in })));
         out.push(Effect::Observe(Observation::RunStarted(run.into())));
         None

@@ -56,6 +56,8 @@ impl Testimony {
             | Observation::CircuitOpened(_)
             | Observation::GreetingRefused { .. }
             | Observation::WorkerDeadForJob { .. }
+            | Observation::WorkerUnhealthy { .. }
+            | Observation::WorkerHeld { .. }
             | Observation::Alert { .. } => {
                 tracing::warn!(target: "tidegate::node", node, "{observation:?}");
             }
@@ -76,6 +78,10 @@ impl Testimony {
             | Observation::AlertOver { .. }
             | Observation::WorkerSuspected { .. }
             | Observation::WorkerBackForJob { .. }
+            | Observation::MoreTimeAsked { .. }
+            | Observation::WorkerPace { .. }
+            | Observation::MoreTimeGranted { .. }
+            | Observation::MoreTimeDenied { .. }
             | Observation::BecameLeader(_)
             | Observation::LostLeadership(_)
             | Observation::JobAccepted(_)

@@ -229,11 +229,14 @@ pub struct Behaviour {
     pub requests_per_vu_s: u32,
     /// `http`: so many of 1,000 requests fail.
     pub error_permille: u16,
+    /// It says nothing in these spans of its time, from and until, and works on: a long action.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub silent_ms: Vec<[u32; 2]>,
     /// How it ends when nobody stops it.
     pub ending: Ending,
-    /// Endings other than `complete` concern only the first so many attempts of a shard; 0 is all.
+    /// Silence, and endings other than `complete`, concern only the first so many attempts of a shard; 0 is all.
     pub attempts: u32,
-    /// Endings other than `complete` concern only these shards; all of them where the list is empty.
+    /// They concern only these shards; all of them where the list is empty.
     pub shards: Vec<u16>,
     /// A polite stop takes this long.
     pub stop_takes_ms: u32,
@@ -264,6 +267,7 @@ impl Default for Behaviour {
             start_late_ms: 0,
             requests_per_vu_s: 10,
             error_permille: 0,
+            silent_ms: Vec::new(),
             ending: Ending::Complete,
             attempts: 0,
             shards: Vec::new(),

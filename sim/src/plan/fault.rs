@@ -207,11 +207,14 @@ pub struct Alter {
     /// Its fence (gate or datacenter epoch).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fence: Option<u64>,
-    /// Its number in its sequence (progress, heartbeats).
+    /// Its number in its sequence (progress, heartbeats, requests for more time).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
     /// It speaks of a job that nobody knows.
     pub unknown_job: bool,
+    /// It asks for more time with so many items done, of so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub done_of: Option<[u64; 2]>,
     /// It reports this many more requests, as done well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub more_ok: Option<u64>,

@@ -27,6 +27,7 @@ impl Fields {
                 {
                     self.number(name, u64::from(count));
                 }
+                self.number("extended", u64::from(load.extended));
             }
             Message::Dispatch { job, gate_epoch, owner, slot, slots, remaining_ms, .. } => {
                 self.of_gate(scene, *job, *gate_epoch);
@@ -173,6 +174,26 @@ impl Fields {
                 self.run(scene, report.run);
                 self.text("outcome", &format!("{:?}", report.outcome));
                 self.number("requests", report.totals.requests());
+            }
+            Message::MoreTime { job, dc_epoch, plea } => {
+                self.of_dc(scene, *job, *dc_epoch);
+                self.number("seq", plea.seq);
+                self.text("need", name_of(&plea.need).as_str());
+                self.number("active", u64::from(plea.active));
+                self.number("overdue", u64::from(plea.overdue));
+                self.number("permille", u64::from(plea.permille));
+                if let Some(done) = plea.done {
+                    self.number("done", done);
+                }
+                if let Some(of) = plea.of {
+                    self.number("of", of);
+                }
+            }
+            Message::MoreTimeReply { job, dc_epoch, seq, ends_in_ms, granted } => {
+                self.of_dc(scene, *job, *dc_epoch);
+                self.number("seq", *seq);
+                self.number("ends_in_ms", u64::from(*ends_in_ms));
+                self.yes("ok", granted.is_ok());
             }
             Message::ShardResultAck { run, stored } => {
                 self.run(scene, *run);

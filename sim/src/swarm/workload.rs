@@ -220,6 +220,7 @@ fn workflow(dice: Dice, job: u64, ix: u64, shape: &Shape) -> WorkflowPlan {
             start_late_ms: dice.one_of("start late", n, &[0, 0, 30]),
             requests_per_vu_s: 10,
             error_permille: dice.one_of("errors", n, &[0, 0, 10, 300]),
+            silent_ms: Vec::new(),
             ending,
             attempts: dice.one_of("attempts", n, &[0, 1]),
             shards: Vec::new(),

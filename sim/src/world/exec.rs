@@ -62,6 +62,13 @@ impl Execution {
         until.saturating_sub(self.begins_at) / MS
     }
 
+    fn is_silent(&self, now: Time) -> bool {
+        let ms = self.ran_ms(now);
+        let mut spans = self.behaviour.silent_ms.iter();
+        is_concerned(&self.run, &self.behaviour)
+            && spans.any(|&[from, until]| (from.into()..until.into()).contains(&ms))
+    }
+
     /// What it has done by now; complete once `outcome` is known.
     fn totals(&self, now: Time, outcome: Option<Outcome>) -> Totals {
         let ms = self.ran_ms(now);
@@ -122,10 +129,15 @@ impl Execution {
     }
 }
 
+/// Whether what is odd of a workflow's executions concerns this one.
+fn is_concerned(run: &RunId, behaviour: &Behaviour) -> bool {
+    (behaviour.attempts == 0 || run.attempt.0 <= behaviour.attempts)
+        && (behaviour.shards.is_empty() || behaviour.shards.contains(&run.shard.shard))
+}
+
 /// When an execution that nobody stops ends, from its begin, and how.
 fn natural_end(run: &RunId, shard: &ShardRun, behaviour: &Behaviour) -> Option<(Time, Outcome)> {
-    let concerned = (behaviour.attempts == 0 || run.attempt.0 <= behaviour.attempts)
-        && (behaviour.shards.is_empty() || behaviour.shards.contains(&run.shard.shard));
+    let concerned = is_concerned(run, behaviour);
     // A command's duration is its limit: it needs half of it.
     let parts = if shard.executor == ExecutorKind::Command { 2 } else { 1 };
     let whole = u64::from(shard.load.duration_ms) * MS / parts;
@@ -210,6 +222,9 @@ impl<M: Machine> World<M> {
             return self.exec_end(host, id, outcome);
         }
         if execution.began {
+            if execution.is_silent(now) {
+                return self.exec_next(host, id);
+            }
             let (totals, windows) = (Box::new(execution.totals(now, None)), execution.windows(now));
             self.tell(&Fact::RunReported { host, run, totals: &totals });
             self.exec_next(host, id);

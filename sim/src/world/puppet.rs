@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_core::id::{DcEpoch, GateEpoch, JobId};
+use tidegate_core::suspicion::extension::Plea;
 use tidegate_core::wire::{Kind, Message};
 
 use super::facts::HostIx;
@@ -71,10 +72,11 @@ struct Parts<'a> {
     gate_epoch: Option<&'a mut GateEpoch>,
     dc_epoch: Option<&'a mut DcEpoch>,
     seq: Option<&'a mut u64>,
+    plea: Option<&'a mut Plea>,
 }
 
 fn parts(message: &mut Message) -> Parts<'_> {
-    let mut parts = Parts { job: None, gate_epoch: None, dc_epoch: None, seq: None };
+    let mut parts = Parts { job: None, gate_epoch: None, dc_epoch: None, seq: None, plea: None };
     match message {
         Message::DcHeartbeat(load) => parts.seq = Some(&mut load.version),
         Message::Dispatch { job, gate_epoch, .. }
@@ -104,6 +106,9 @@ fn parts(message: &mut Message) -> Parts<'_> {
             (parts.job, parts.dc_epoch) = (Some(&mut run.shard.job), Some(dc_epoch));
         }
         Message::WorkerHeartbeat { version, .. } => parts.seq = Some(version),
+        Message::MoreTime { job, dc_epoch, plea } => {
+            (parts.job, parts.dc_epoch, parts.plea) = (Some(job), Some(dc_epoch), Some(plea));
+        }
         Message::ShardProgress { run, seq, .. } => {
             (parts.job, parts.seq) = (Some(&mut run.shard.job), Some(seq));
         }
@@ -119,7 +124,7 @@ fn job_of(message: &Message) -> Option<JobId> {
 
 /// False where the message has no such part.
 fn alter(message: &mut Message, alter: &Alter) -> bool {
-    let parts = parts(message);
+    let mut parts = parts(message);
     if let Some(fence) = alter.fence {
         match (parts.gate_epoch, parts.dc_epoch) {
             (Some(epoch), _) => epoch.0 = fence,
@@ -128,12 +133,19 @@ fn alter(message: &mut Message, alter: &Alter) -> bool {
         }
     }
     if let Some(number) = alter.seq {
-        let Some(seq) = parts.seq else { return false };
-        *seq = number;
+        match (parts.seq, &mut parts.plea) {
+            (Some(seq), _) => *seq = number,
+            (None, Some(plea)) => plea.seq = number,
+            (None, None) => return false,
+        }
     }
     if alter.unknown_job {
         let Some(job) = parts.job else { return false };
         *job = NOBODYS;
+    }
+    if let Some([done, of]) = alter.done_of {
+        let Some(plea) = parts.plea else { return false };
+        (plea.done, plea.of) = (Some(done), Some(of));
     }
     alter.more_ok.is_none_or(|more| add_ok(message, more))
 }

@@ -274,6 +274,7 @@ impl World {
             jobs: 0,
             known_workers: 0,
             conditions: [0; 4],
+            extended: 0,
         };
         self.hear(name, Message::DcHeartbeat(load))
     }

@@ -223,6 +223,17 @@ fn a_restarted_worker_has_lost_what_it_does_not_hold() {
     assert_eq!(bench.manager.ledger.state().jobs[&JOB].workflows[0].totals.ok, 0);
 }
 
+/// A connection that is up anew may bring what was said on the one before.
+#[test]
+fn an_old_registration_of_the_same_process_loses_nothing_at_a_new_manager() {
+    let mut bench = running_sleep().restart();
+    bench.register_boot(W1, 4, 1, &[]);
+    assert!(!bench.saw(lost(0, 1)), "what it holds it says when it is asked");
+    let held = Ok([held(0, RunPhase::Running)].to_vec());
+    bench.from(W1, Message::OwnerChangedReply { job: JOB, dc_epoch: EPOCH, held });
+    assert!(!bench.saw(lost(0, 1)));
+}
+
 #[test]
 fn a_result_that_a_restarted_worker_still_holds_counts() {
     let mut bench = running_sleep();

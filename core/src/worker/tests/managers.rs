@@ -134,5 +134,6 @@ fn dc_load() -> crate::wire::DcLoad {
         jobs: 0,
         known_workers: 0,
         conditions: [0; 4],
+        extended: 0,
     }
 }

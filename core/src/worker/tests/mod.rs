@@ -7,6 +7,7 @@ mod fences;
 mod lifecycle;
 mod managers;
 mod orphans;
+mod pleas;
 mod results;
 
 use alloc::boxed::Box;
@@ -139,7 +140,7 @@ impl Stage {
                     let shard = worker.shard(run.shard).expect("a timer of a shard that is gone");
                     assert_eq!(shard.active.as_ref().map(|run| run.attempt), Some(run.attempt), "{timer:?}");
                 }
-                Timer::Resend(job) | Timer::Orphan(job) | Timer::Memory(job) => {
+                Timer::Resend(job) | Timer::Orphan(job) | Timer::Plea(job) | Timer::Memory(job) => {
                     assert!(worker.jobs.contains_key(job), "a timer of a job that is gone");
                 }
                 Timer::Heartbeat | Timer::Isolation | Timer::Drain | Timer::Register(_) => {}
