@@ -112,7 +112,8 @@ impl DcJob {
     fn answer_gate(&mut self, cx: &mut Context<'_>) {
         let job = self.accepted.job;
         let settled = self.facts.verdict.is_some() || self.facts.ended.is_some() || self.all_ended();
-        if let Some((gate, gate_epoch)) = self.live.stop_asked.take_if(|_| settled) {
+        let known = self.facts.gate_epoch;
+        if let Some((gate, gate_epoch)) = self.live.stop_asked.take_if(|asked| settled && asked.1 <= known) {
             let recorded = match (self.facts.verdict, self.facts.ended) {
                 (None, Some(status)) => Err(already(status)),
                 (None, None) => Err(already(self.outcome())),
@@ -123,7 +124,6 @@ impl DcJob {
             }
             cx.send(gate, Message::StopInDcReply { job, gate_epoch, recorded });
         }
-        let known = self.facts.gate_epoch;
         if let Some((gate, gate_epoch, question)) = self.live.gate_asked.take_if(|asked| asked.1 <= known) {
             let reply = Ok(self.at());
             cx.send(

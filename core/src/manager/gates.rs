@@ -91,11 +91,16 @@ impl Manager {
                     record.live.final_notice.ask.hurry();
                 }
                 let elapsed_ms = record.elapsed_ms(now);
-                Ok((settled, elapsed_ms))
+                Ok((settled, record.facts.gate_epoch, elapsed_ms))
             }
             Err(fault) => Err(fault),
         };
-        let proposed = checked.and_then(|(settled, elapsed_ms)| {
+        let proposed = checked.and_then(|(settled, known, elapsed_ms)| {
+            // The word of a new owner: its fence is kept, whatever there is left to stop.
+            if gate_epoch > known {
+                let command = Command::GateOwnerSeen { job, gate_epoch, gate };
+                self.propose_duty(now, job, Duty::GateOwner, command, out)?;
+            }
             if settled {
                 return Ok(());
             }

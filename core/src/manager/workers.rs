@@ -11,7 +11,7 @@ use super::alerts::Counts;
 use super::place::Seat;
 use crate::config::Timing;
 use crate::guard::{Breakers, Condition, Flaps, Pace, Patience};
-use crate::id::{BootNo, NodeId};
+use crate::id::{BootNo, DiskId, NodeId};
 use crate::jobs::ExecutorKind;
 use crate::swim::MemberStatus;
 use crate::time::{Duration, Instant, Now};
@@ -22,6 +22,8 @@ use crate::wire::Capacity;
 pub struct Worker {
     /// Its process.
     pub boot: BootNo,
+    /// The disk on which its starts are counted.
+    disk: DiskId,
     /// Cores to allocate.
     pub cores: u16,
     /// Executors it may run.
@@ -80,6 +82,8 @@ pub enum Registered {
     Again,
     /// A process that was not known; an earlier one, if there was one, is over.
     New,
+    /// A process on a disk that was not known there: an empty one, after which starts are counted anew.
+    NewDisk,
     /// Of the process that is known, and older than what it has said since.
     Old,
     /// A process that is over.
@@ -126,18 +130,20 @@ impl Pool {
         &mut self,
         now: Now,
         node: NodeId,
-        (boot, version): (BootNo, u64),
+        (disk, boot, version): (DiskId, BootNo, u64),
         cores: u16,
         executors: Vec<ExecutorKind>,
     ) -> Option<Registered> {
-        let known = self.workers.get(&node).map(|worker| worker.boot);
+        let known = self.workers.get(&node);
         if known.is_none() && self.workers.len() >= Self::MAX_WORKERS {
             return None;
         }
-        if known.is_some_and(|known| known > boot) {
+        let has_new_disk = known.is_some_and(|worker| worker.disk != disk);
+        let known = known.filter(|_| !has_new_disk);
+        if known.is_some_and(|worker| worker.boot > boot) {
             return Some(Registered::Stale);
         }
-        let again = self.workers.get(&node).filter(|worker| worker.boot == boot);
+        let again = known.filter(|worker| worker.boot == boot);
         if again.is_some_and(|worker| worker.version >= version) {
             return Some(Registered::Old);
         }
@@ -150,6 +156,7 @@ impl Pool {
         let flaps = self.workers.get(&node).map(|worker| worker.flaps.clone()).unwrap_or_default();
         let worker = Worker {
             boot,
+            disk,
             cores,
             executors,
             version,
@@ -166,7 +173,7 @@ impl Pool {
             return Some(Registered::Again);
         }
         self.new_at = now.mono;
-        Some(Registered::New)
+        Some(if has_new_disk { Registered::NewDisk } else { Registered::New })
     }
 
     /// Takes a heartbeat in and gives how loaded the worker was before it; `None` where it is old, of another boot, or

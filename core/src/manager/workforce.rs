@@ -10,7 +10,7 @@ use super::workers::{Heartbeat, Registered};
 use crate::effect::Effects;
 use crate::fault::{Fault, FaultCode};
 use crate::guard::Condition;
-use crate::id::{BootNo, DcEpoch, DcId, JobId, NodeId, RunId, ShardKey, WorkflowIx};
+use crate::id::{BootNo, DcEpoch, DcId, DiskId, JobId, NodeId, RunId, ShardKey, WorkflowIx};
 use crate::jobs::{ExecutorKind, StopMode, Totals};
 use crate::observe::{Observation, Stale};
 use crate::time::Now;
@@ -23,8 +23,8 @@ impl Manager {
             Message::RegisterWorker { manager, .. } if manager != self.boot => {
                 self.observe(Observation::Ignored(Stale::Fence), out)
             }
-            Message::RegisterWorker { boot, cores, executors, held, version, .. } => {
-                self.register(now, worker, (boot, version), (cores, executors), &held, out)
+            Message::RegisterWorker { boot, cores, executors, held, version, disk, .. } => {
+                self.register(now, worker, (disk, boot, version), (cores, executors), &held, out)
             }
             Message::WorkerHeartbeat { boot, version, free_cores, draining, held, condition } => {
                 let heartbeat = Heartbeat { boot, version, free_cores, draining, condition };
@@ -103,14 +103,14 @@ impl Manager {
         &mut self,
         now: Now,
         worker: NodeId,
-        (boot, version): (BootNo, u64),
+        (disk, boot, version): (DiskId, BootNo, u64),
         (cores, executors): (u16, Vec<ExecutorKind>),
         held: &[HeldShard],
         out: &mut Effects,
     ) {
-        let known = self.pool.register(now, worker, (boot, version), cores, executors);
+        let known = self.pool.register(now, worker, (disk, boot, version), cores, executors);
         let accepted = match known {
-            Some(Registered::Again | Registered::New) => Ok(()),
+            Some(Registered::Again | Registered::New | Registered::NewDisk) => Ok(()),
             Some(Registered::Old) => return self.observe(Observation::Ignored(Stale::Sequence), out),
             Some(Registered::Stale) => {
                 Err(Fault::new(FaultCode::StaleEpoch, "a later start of this worker is registered"))
@@ -122,22 +122,27 @@ impl Manager {
             self.observe(Observation::WorkerRegistered(worker), out);
             self.capacity_changed();
             self.hurry(worker);
-            if known == Some(Registered::New) {
-                self.lose_unheld(worker, boot, held);
+            match known {
+                Some(Registered::New) => self.lose_unheld(worker, Some(boot), held),
+                Some(Registered::NewDisk) => self.lose_unheld(worker, None, held),
+                _ => {}
             }
             self.compare_held(now, worker, held, out);
         }
         self.send(worker, Message::RegisterWorkerReply { boot, accepted }, out);
     }
 
-    /// Another process of the worker: what was given to the one before, and it does not hold, is lost. Where this process
-    /// is new to a manager that started after it, an old word of it may say less than it holds.
-    fn lose_unheld(&mut self, worker: NodeId, boot: BootNo, held: &[HeldShard]) {
+    /// Another process of the worker: what was given to those before this start, and it does not hold, is lost. Where this
+    /// process is new to a manager that started after it, an old word of it may say less than it holds. With another disk
+    /// (`None`) everything was given to another process.
+    fn lose_unheld(&mut self, worker: NodeId, before: Option<BootNo>, held: &[HeldShard]) {
         let dc = self.config.dc;
         let me = self.config.node;
         for (job, record) in &mut self.ledger.state_mut().jobs {
             if record.facts.owner == me
-                && record.lose_unheld(dc, worker, held, |shard, _| shard.facts.boot < boot)
+                && record.lose_unheld(dc, worker, held, |shard, _| {
+                    before.is_none_or(|boot| shard.facts.boot < boot)
+                })
             {
                 self.dirty.insert(*job);
             }

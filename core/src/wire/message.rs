@@ -14,7 +14,7 @@ use super::part::{
 use crate::coordinates::Coordinate;
 use crate::fault::Fault;
 use crate::guard::Condition;
-use crate::id::{BootNo, DcEpoch, GateEpoch, JobId, NodeId, RunId, WorkflowIx};
+use crate::id::{BootNo, DcEpoch, DiskId, GateEpoch, JobId, NodeId, RunId, WorkflowIx};
 use crate::jobs::{
     DcReport, ExecutorKind, JobSpec, JobStatus, StopMode, Totals, Window, WorkflowReport, WorkflowStatus,
 };
@@ -303,6 +303,9 @@ pub enum Message {
         /// list of what is held from a new one.
         #[n(5)]
         manager: BootNo,
+        /// The worker's disk. Starts are counted on it: with another one, nothing that was given before is held.
+        #[n(6)]
+        disk: DiskId,
     },
     /// Manager to worker.
     #[n(41)]

@@ -303,6 +303,7 @@ fn from_workers() -> Vec<Message> {
             held: held(),
             version: 8,
             manager: BootNo(2),
+            disk: DiskId([6; 16]),
         },
         Message::WorkerHeartbeat {
             boot: BootNo(7),

@@ -98,6 +98,7 @@ impl Worker {
             held: self.held(),
             version: self.heartbeat.version,
             manager: process,
+            disk: self.disk,
         };
         out.push(send(manager, message));
     }

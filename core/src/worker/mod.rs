@@ -41,7 +41,7 @@ use crate::config::{Boot, NodeConfig};
 use crate::effect::{Effect, Effects, HaltReason};
 use crate::event::Event;
 use crate::fault::{Fault, FaultCode};
-use crate::id::{BootNo, JobId, NodeId, RunId, ShardKey};
+use crate::id::{BootNo, DiskId, JobId, NodeId, RunId, ShardKey};
 use crate::jobs::ExecEvent;
 use crate::link::Links;
 use crate::observe::{Observation, Stale};
@@ -95,6 +95,7 @@ enum Timer {
 pub struct Worker {
     config: NodeConfig,
     boot: BootNo,
+    disk: DiskId,
     store: Store,
     swim: Swim,
     links: Links,
@@ -116,7 +117,7 @@ pub struct Worker {
 impl Worker {
     /// The worker as its disk left it: with the results that were not acknowledged.
     pub fn new(boot: Boot) -> Result<Self, HaltReason> {
-        let Boot { config, boot, seed, rows, .. } = boot;
+        let Boot { config, boot, disk, seed, rows } = boot;
         let seeds = config.roster.managers(config.dc).to_vec();
         let swim = SwimConfig {
             node: config.node,
@@ -132,6 +133,7 @@ impl Worker {
             swim: Swim::new(swim, seed),
             config,
             boot,
+            disk,
             over: Over::default(),
             store: Store::default(),
             links: Links::new(seed),

@@ -225,7 +225,9 @@ impl<M: Machine> World<M> {
     /// A driver samples its machine: of several loads the largest counts.
     pub(super) fn sample(&mut self, host: HostIx) {
         let this = &mut self.hosts[host];
-        this.samples = if this.loads.is_empty() { this.samples - 1 } else { QUIET_SAMPLES };
+        // What it is told of while it sleeps it takes for a load of its own, and forgets only afterwards.
+        let is_quiet = this.loads.is_empty() && this.frozen == 0;
+        this.samples = if is_quiet { this.samples - 1 } else { QUIET_SAMPLES };
         let most = |part: fn(&LoadPlan) -> u16| this.loads.iter().map(part).max().unwrap_or(0);
         let usage = Usage {
             cpu_permille: most(|load| load.cpu_permille),

@@ -209,6 +209,7 @@ impl Bench {
             held,
             version: self.versions,
             manager: BootNo(self.boot),
+            disk: crate::id::DiskId([1; 16]),
         };
         self.from(worker, message);
         let answered = self.sent.iter().any(|(to, message)| {

@@ -8,7 +8,7 @@ use super::lifecycle::running_sleep;
 use crate::Event;
 use crate::effect::{Effect, Effects};
 use crate::fault::{Fault, FaultCode};
-use crate::id::{Attempt, BootNo, DcEpoch, GateEpoch, NodeId};
+use crate::id::{Attempt, BootNo, DcEpoch, DiskId, GateEpoch, NodeId};
 use crate::jobs::{DcReport, ExecutorKind, JobStatus, OnWorkerLoss, Outcome, StopMode, WorkflowStatus};
 use crate::observe::{Observation, Stale};
 use crate::wire::{AbortedWas, HeldShard, Message, Reconciled, RunPhase};
@@ -603,8 +603,39 @@ fn a_registration_older_than_a_heartbeat_says_nothing_of_now() {
     assert!(!bench.saw(lost(0, 1)), "it holds its run");
 }
 
+/// A worker in a container begins with an empty disk each time, and counts its starts from one.
+#[test]
+fn a_worker_with_an_empty_disk_is_a_new_one() {
+    let mut bench = running_sleep();
+    let process = bench.manager.boot;
+    bench.heartbeat(W1, 3, &[held(0, RunPhase::Running)]);
+    let mut registration = registration(1, process);
+    if let Message::RegisterWorker { disk, .. } = &mut registration {
+        *disk = DiskId([2; 16]);
+    }
+    bench.from(W1, registration);
+    assert!(bench.saw(Observation::WorkerRegistered(W1)));
+    assert!(bench.saw(lost(0, 1)), "the run was the former disk's");
+}
+
 /// A registration of a worker that holds nothing.
 fn registration(version: u64, manager: BootNo) -> Message {
-    let executors = [crate::jobs::ExecutorKind::Sleep].to_vec();
-    Message::RegisterWorker { boot: BootNo(1), cores: 4, executors, held: Vec::new(), version, manager }
+    let (executors, disk) = ([ExecutorKind::Sleep].to_vec(), DiskId([1; 16]));
+    Message::RegisterWorker { boot: BootNo(1), cores: 4, executors, held: Vec::new(), version, manager, disk }
+}
+
+#[test]
+fn a_stop_of_a_job_that_is_over_leaves_the_fence_of_its_gate() {
+    let mut bench = running_sleep();
+    bench.result(W1, run(0, 1), Outcome::Completed, requests(1, 60_000));
+    let stop = |gate_epoch| Message::StopInDc { job: JOB, gate_epoch, verdict: JobStatus::Cancelled };
+    bench.sent();
+    bench.from(GATE, stop(GateEpoch(2)));
+    let answers = bench.sent();
+    let answered = |(_, message): &(NodeId, Message)| {
+        matches!(message, Message::StopInDcReply { gate_epoch: GateEpoch(2), .. })
+    };
+    assert!(answers.iter().any(answered), "{answers:?}");
+    bench.from(GATE, stop(GateEpoch(1)));
+    assert!(bench.saw(Observation::Refused(FaultCode::StaleEpoch)), "the owner of before");
 }

@@ -173,6 +173,7 @@ impl Tier {
                 held: Vec::new(),
                 version: 1,
                 manager: BootNo(1),
+                disk: crate::id::DiskId([1; 16]),
             };
             self.from(no, worker, message);
         }
