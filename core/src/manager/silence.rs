@@ -3,8 +3,9 @@
 //! A worker says every half second how its runs stand. One that lives and is connected, and says nothing of a run for
 //! `run_silence`, is suspected for that job alone ([`crate::suspicion`]); when nothing refutes that in time, its runs of the
 //! job are ended. A worker that knows may ask for more time before ([`crate::suspicion::extension`]): each grant moves the
-//! moment at which its silence counts. What its worker reports of such an end is a loss like any other that nobody asked for, with its numbers,
-//! and only then the run is replaced: no silence lets two attempts run. What the worker does for other jobs goes on.
+//! moment at which its silence counts. What its worker reports of such an end is a loss like any other that nobody asked
+//! for, with its numbers, and only then the run is replaced: no silence lets two attempts run. What the worker does for
+//! other jobs goes on.
 
 use alloc::collections::BTreeSet;
 

@@ -2,8 +2,8 @@
 //! for progress since the last.
 //!
 //! Grant `n` (from 0) is the base (the silence that is allowed to everybody) through `2^(n+1)`, at least [`GRANT_MIN`]:
-//! of 30 s it is 15, 7.5, 3.75, 1.875 and 1 s, together 29.125 s and never more. A grant never moves a deadline closer. A repeated plea gets the same answer and nothing new. Neither the
-//! reason nor the estimate of a plea makes a grant longer.
+//! of 30 s it is 15, 7.5, 3.75, 1.875 and 1 s, together 29.125 s and never more. A grant never moves a deadline closer. A
+//! repeated plea gets the same answer and nothing new. Neither the reason nor the estimate of a plea makes a grant longer.
 
 use minicbor::{Decode, Encode};
 

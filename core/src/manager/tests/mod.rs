@@ -4,4 +4,5 @@ mod bench;
 mod faults;
 mod lifecycle;
 mod load;
+mod registration;
 mod tier;
