@@ -16,6 +16,8 @@ use crate::world::{Fact, HostIx, Interest, ProcessEnd, Scene, Spectator, Time};
 const PATIENCE: Time = 120_000_000_000;
 /// One that works again is not late, at the end of a run.
 const AT_END: Time = 10_000_000_000;
+/// One that was frozen until just before the end of a run has not had its turn.
+const JUST_NOW: Time = 1_000_000_000;
 
 #[derive(Default)]
 struct Open {
@@ -29,6 +31,9 @@ struct Open {
 pub(super) struct Reported {
     tested: u64,
     open: BTreeMap<HostIx, Open>,
+    /// Until when a host is frozen, before the healing.
+    frozen_until: BTreeMap<HostIx, Time>,
+    healed_at: Option<Time>,
 }
 
 impl Reported {
@@ -89,6 +94,13 @@ impl Spectator for Reported {
                 Observation::StoreFailed => self.open.entry(*host).or_default().said = true,
                 _ => {}
             },
+            Fact::Healed => self.healed_at = Some(scene.now),
+            Fact::Fault { host, kind: "freeze", fault } => {
+                let lasts = scene.plan.faults.get(*fault).and_then(|fault| fault.for_ms);
+                let until = lasts.map_or(Time::MAX, |ms| scene.now + ms * 1_000_000);
+                let known = self.frozen_until.entry(*host).or_insert(until);
+                *known = until.max(*known);
+            }
             Fact::Ended { host, end } => return self.ended(scene, *host, *end),
             _ => {}
         }
@@ -103,8 +115,14 @@ impl Spectator for Reported {
         if let Some((host, _)) = self.open.iter().find(|(host, open)| goes_on(**host, open)) {
             return Err(format!("{} goes on after a failed write", scene.name(*host)));
         }
-        // One that stays frozen for ever has not seen it yet.
-        let sees = |host: HostIx| scene.core.is_none() || scene.is_healed(host);
+        // One that stays frozen for ever has not seen it yet, nor has one that is only just awake.
+        let awake_since = |host: HostIx| {
+            self.frozen_until.get(&host).map_or(0, |until| (*until).min(self.healed_at.unwrap_or(Time::MAX)))
+        };
+        let sees = |host: HostIx| {
+            (scene.core.is_none() || scene.is_healed(host))
+                && awake_since(host).saturating_add(JUST_NOW) < scene.now
+        };
         match self.open.iter().find(|(host, open)| open.damaged > 0 && sees(**host)) {
             Some((host, open)) => {
                 Err(format!("{} said nothing of {} damaged messages", scene.name(*host), open.damaged))
