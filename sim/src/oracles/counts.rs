@@ -3,13 +3,14 @@
 //! The simulated executors know exactly what they did. Of a workflow in a datacenter, per source:
 //!
 //! - `http`: attempts add up. The result has at least what every attempt did that ended by itself as asked and was not
-//!   given up before (its worker was lost: what it had reported is frozen), and at most what all attempts did together. Where no attempt was lost, stopped or failed, both are the same number.
+//!   given up before (its worker was lost: what it had reported is frozen), and at most what all attempts did together.
+//!   Where no attempt was lost, stopped or failed, both are the same number.
 //! - `sleep`, `command`: only finished attempts count: at most one for each shard, and exactly one for each where the
 //!   workflow completed.
 //!
 //! The sum of the latency histogram is the number of requests: a sample that is merged twice, or lost, shows there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_core::id::{DcId, JobId, RunId, ShardKey, WorkflowIx};
 use tidegate_core::jobs::{ExecutorKind, JobResult, Outcome, Totals, WorkflowReport, WorkflowStatus};
@@ -40,6 +41,8 @@ struct Ran {
 pub(super) struct Counts {
     tested: u64,
     runs: BTreeMap<RunId, Ran>,
+    /// Attempts that were given up before their worker began them: it slept with the reservation.
+    given_up: BTreeSet<RunId>,
     judged: BTreeMap<JobId, JobResult>,
 }
 
@@ -48,7 +51,7 @@ pub(super) struct Counts {
 struct Truth {
     least: u64,
     most: u64,
-    completed_shards: std::collections::BTreeSet<u16>,
+    completed_shards: BTreeSet<u16>,
     exact: bool,
     running: bool,
 }
@@ -164,7 +167,7 @@ impl Spectator for Counts {
                         outcome: None,
                         over: false,
                         done: 0,
-                        given_up: false,
+                        given_up: self.given_up.contains(run),
                         reported: Vec::new(),
                         frozen: 0,
                     },
@@ -186,7 +189,8 @@ impl Spectator for Counts {
             } => {
                 let shard =
                     ShardKey { job: *job, workflow: *workflow, dc: scene.hosts[*host].dc, shard: *shard };
-                if let Some(ran) = self.runs.get_mut(&RunId { shard, attempt: *attempt }) {
+                let run = RunId { shard, attempt: *attempt };
+                if let Some(ran) = self.runs.get_mut(&run) {
                     if !ran.given_up && ran.outcome.is_none() && ran.executor.attempts_add_up() {
                         // Whoever decides it has what came to him before; what is on its way to the log may miss more.
                         let owner = scene.dc_owner(shard.job, shard.dc);
@@ -198,6 +202,8 @@ impl Spectator for Counts {
                     }
                     ran.given_up = true;
                     self.tested += 1;
+                } else {
+                    self.given_up.insert(run);
                 }
             }
             Fact::ResultRead { result, .. } => {

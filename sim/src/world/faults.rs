@@ -393,7 +393,13 @@ impl<M: Machine> World<M> {
     pub(super) fn heal(&mut self) {
         let core = self.core();
         let in_core = |host: u32| core.as_ref().is_none_or(|core| core[host as usize]);
-        let faults: Vec<u32> = self.active.keys().copied().collect();
+        let mut faults: Vec<u32> = self.active.keys().copied().collect();
+        // Disks first: a process that begins now would meet the old one.
+        let spares_disks = |fault: &u32| {
+            let kind = self.scene.plan.faults.get(*fault as usize).map(|fault| &fault.kind);
+            !matches!(kind, Some(FaultKind::DiskFail | FaultKind::DiskSyncFail | FaultKind::DiskFull))
+        };
+        faults.sort_by_key(spares_disks);
         for fault in faults {
             self.fault_over(fault, core.as_deref());
         }
