@@ -40,10 +40,11 @@ pub(super) struct Losses {
     forgotten: BTreeMap<(HostIx, JobId), Time>,
     /// The highest attempt that a manager knows.
     reserved: BTreeMap<(HostIx, ShardKey), Attempt>,
-    /// The start of each manager's process, and the workers that it has met. One that it has not met it leaves as long
-    /// as that may run its shards alone.
+    /// The start of each manager's process, and the workers that are members to it. Another one it leaves as long as that
+    /// may run its shards alone: from this start, or where it has registered from its last word.
     started: BTreeMap<HostIx, Time>,
     met: BTreeSet<(HostIx, NodeId)>,
+    registered: BTreeSet<(HostIx, NodeId)>,
     healed_at: Option<Time>,
     next_look: Time,
 }
@@ -82,9 +83,8 @@ impl Losses {
             }
             Observation::DcJobFinal { job, .. } => self.ended(job, Some(dc)),
             Observation::JobFinal { job, .. } | Observation::JobDropped(job) => self.ended(job, None),
-            Observation::Member { node, .. } | Observation::WorkerRegistered(node) => {
-                self.met.insert((host, node));
-            }
+            Observation::Member { node, .. } => drop(self.met.insert((host, node))),
+            Observation::WorkerRegistered(node) => drop(self.registered.insert((host, node))),
             Observation::Orphaned(run) => drop(self.orphans.entry((host, run)).or_insert(scene.now)),
             _ => {}
         }
@@ -127,8 +127,12 @@ impl Losses {
             let waits = |&(host, _): &(&HostIx, &Time)| {
                 scene.hosts[*host].dc == run.shard.dc && !self.met.contains(&(*host, worker))
             };
-            let newest = self.started.iter().filter(waits).map(|(_, started)| *started).max();
-            let until = newest.map_or(0, |started| started + alone / 4 * 5 + STOPPED);
+            let since = |(host, started): (&HostIx, &Time)| match self.registered.contains(&(*host, worker)) {
+                true => at.max(*started),
+                false => *started,
+            };
+            let newest = self.started.iter().filter(waits).map(since).max();
+            let until = newest.map_or(0, |since| since + alone / 4 * 5 + STOPPED);
             until.max(at.max(healed_at) + NOTICED) < scene.now
         };
         let lost = self.died.iter().find(|(run, died)| late(run, **died) && has_quorum(scene, run.shard.dc));
@@ -216,6 +220,7 @@ impl Spectator for Losses {
             Fact::Began { host, .. } if scene.hosts[*host].role == Some(Role::Manager) => {
                 self.started.insert(*host, scene.now);
                 self.met.retain(|(manager, _)| manager != host);
+                self.registered.retain(|(manager, _)| manager != host);
             }
             Fact::Ended { host, .. } => {
                 self.orphans.retain(|(on, _), _| on != host);
