@@ -18,7 +18,7 @@ use crate::scenario::REGRESSIONS;
 use crate::shrink::STREAMS;
 
 /// What a build needs; the rest of the sources is left where it is.
-const SOURCES: &[&str] = &["Cargo.toml", "Cargo.lock", "core", "sim", "runtime-tokio"];
+const SOURCES: &[&str] = &["Cargo.toml", "Cargo.lock", "benches/cpu.rs", "core", "sim", "runtime-tokio"];
 /// Seeds are run in lots: the first small, for most defects show at once.
 const FIRST_LOT: u64 = 16;
 const LOT_MAX: u64 = 128;
@@ -258,6 +258,9 @@ fn copy(from: &Path, to: &Path) -> Result<(), Trouble> {
             copy(&entry.path(), &to.join(entry.file_name()))?;
         }
         return Ok(());
+    }
+    if let Some(folder) = to.parent() {
+        std::fs::create_dir_all(folder)?;
     }
     let bytes = std::fs::read(from)?;
     if std::fs::read(to).ok().as_ref() != Some(&bytes) {
