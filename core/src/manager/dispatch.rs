@@ -69,7 +69,7 @@ impl Manager {
             return Some(Err(Fault::new(FaultCode::StaleEpoch, "another gate owns the job now")));
         }
         let (known, at) = (record.facts.gate_epoch, record.at());
-        self.is_wanted(job);
+        self.note_wanted(job);
         if dispatch.gate_epoch == known {
             return Some(Ok(Some(at)));
         }
@@ -172,7 +172,7 @@ impl Manager {
         gate_epoch: GateEpoch,
         out: &mut Effects,
     ) {
-        self.is_wanted(job);
+        self.note_wanted(job);
         let state = self.ledger.state();
         let reply = match (state.jobs.get(&job), state.dropped.get(&job)) {
             (Some(record), _) if record.facts.gate_epoch > gate_epoch => {

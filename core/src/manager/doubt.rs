@@ -68,8 +68,8 @@ impl Manager {
         doubt.gate_met.map_or(alone, |met| alone.min(met + timing.reconcile))
     }
 
-    /// A gate wants the job.
-    pub(super) fn is_wanted(&mut self, job: JobId) {
+    /// Notes that a gate wants the job.
+    pub(super) fn note_wanted(&mut self, job: JobId) {
         if let Some(record) = self.ledger.state_mut().jobs.get_mut(&job).filter(|record| !record.live.wanted)
         {
             record.live.wanted = true;

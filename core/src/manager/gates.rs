@@ -140,7 +140,7 @@ impl Manager {
             Err(fault) => Err(fault),
         };
         if reply.is_ok() {
-            self.is_wanted(job);
+            self.note_wanted(job);
         }
         if let Some(reply) = reply.transpose() {
             self.observe_refusal(&reply, out);

@@ -214,8 +214,7 @@ impl Spectator for Losses {
                 }
             }
             Fact::Fault { host, fault, .. } => {
-                let lasts = scene.plan.faults.get(*fault).and_then(|fault| fault.for_ms);
-                self.ill(*host, lasts.map_or(Time::MAX, |ms| scene.now + ms * 1_000_000));
+                self.ill(*host, scene.fault_ends(*fault));
             }
             Fact::Began { host, .. } if scene.hosts[*host].role == Some(Role::Manager) => {
                 self.started.insert(*host, scene.now);

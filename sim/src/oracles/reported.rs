@@ -96,8 +96,7 @@ impl Spectator for Reported {
             },
             Fact::Healed => self.healed_at = Some(scene.now),
             Fact::Fault { host, kind: "freeze", fault } => {
-                let lasts = scene.plan.faults.get(*fault).and_then(|fault| fault.for_ms);
-                let until = lasts.map_or(Time::MAX, |ms| scene.now + ms * 1_000_000);
+                let until = scene.fault_ends(*fault);
                 let known = self.frozen_until.entry(*host).or_insert(until);
                 *known = until.max(*known);
             }

@@ -20,7 +20,7 @@ pub enum Point {
     Reorder,
     /// A connection breaks just after something was sent on it, which may have arrived or not.
     ResetAfterSend,
-    /// What was sent on a connection that broke is delivered once more on the next one.
+    /// What was sent on a connection that broke is delivered once more on the next one, by the same process.
     Redeliver,
     /// A client's stream or call is closed while the gate answers it.
     CallClosed,

@@ -430,6 +430,12 @@ impl Scene {
         self.accepted.get(&label).copied()
     }
 
+    /// When a fault of the plan that begins now is over, if it is not healed before; [`Time::MAX`]: never.
+    pub fn fault_ends(&self, fault: usize) -> Time {
+        let lasts = self.plan.faults.get(fault).and_then(|fault| fault.for_ms);
+        lasts.map_or(Time::MAX, |ms| self.now + ms * 1_000_000)
+    }
+
     /// Whether a host works again, now that the faults are over.
     pub fn is_healed(&self, host: HostIx) -> bool {
         self.healed && self.core.as_ref().is_none_or(|core| core[host])
